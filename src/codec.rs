@@ -1,0 +1,34 @@
+//! JSON bodies to protocol buffers and back: `&[u8]` in, a value out.
+//!
+//! The codec is pure. It knows no tokio, no hyper and no tracing, does no IO and keeps no
+//! state between calls, so that it is tested, fuzzed and measured without a port. It never
+//! panics on any input, never recurses on nested input deeper than a tensor has dimensions,
+//! and allocates in proportion to the input only.
+//!
+//! | module | from | to |
+//! |---|---|---|
+//! | [`predict`] | `instances` or `inputs` | tensors, and tensors back to `predictions` or `outputs` |
+//! | [`example`] | `examples` | `tf.Example`s, and results back to `results` |
+//! | [`model`] | status and signatures | JSON |
+//! | [`stream`] | a predict body that is still arriving | the tensor decoded so far |
+
+mod column;
+mod document;
+pub mod dtype;
+mod element;
+pub mod example;
+mod fault;
+mod half;
+pub mod model;
+mod nested;
+mod number;
+pub mod predict;
+pub mod pretty;
+mod reader;
+pub mod signature;
+pub mod stream;
+mod tensor;
+mod writer;
+
+pub use nested::MAX_RANK;
+pub use writer::NanStyle;

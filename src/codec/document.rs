@@ -1,0 +1,96 @@
+//! The outermost object of a body: its members in order, and the members all verbs share.
+
+use super::fault::Fault;
+use super::reader::Reader;
+
+/// Reads the body's outermost object. `visit` gets each member's name and reads its value.
+///
+/// Whatever follows the object is not looked at, as in the original.
+pub(crate) fn members<'a>(
+    body: &'a [u8],
+    mut visit: impl FnMut(&mut Reader<'a>, &[u8]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut reader = Reader::new(body);
+    let first = reader.peek();
+    let start = reader.at;
+    if start >= body.len() {
+        return reader.fault("The document is empty.");
+    }
+    if first != b'{' {
+        reader.skip_value()?;
+        let value = super::fault::Value::at(body, start);
+        return Err(Fault::text(start, format!("JSON Value: {} Is not object", value.text)));
+    }
+    let mut more = reader.open_object();
+    while more {
+        let key = reader.key()?;
+        reader.peek();
+        visit(&mut reader, key.bytes(body))?;
+        more = reader.next_member()?;
+    }
+    Ok(())
+}
+
+/// The member `signature_name`. The first one counts.
+#[derive(Debug, Default)]
+pub(crate) struct SignatureName {
+    name: Option<String>,
+    fault: Option<Fault>,
+}
+
+impl SignatureName {
+    /// Reads the member's value; one that is no string is remembered, not reported, since a
+    /// syntax error further on comes first.
+    pub(crate) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let start = reader.at;
+        let is_first = self.name.is_none() && self.fault.is_none();
+        if reader.byte() == b'"' {
+            let text = reader.string()?;
+            if is_first {
+                self.name = Some(String::from_utf8_lossy(text.bytes(reader.bytes)).into_owned());
+            }
+            return Ok(());
+        }
+        reader.skip_value()?;
+        if is_first {
+            let value = super::fault::Value::at(reader.bytes, start);
+            let text = format!(
+                "JSON Value: {} not formatted correctly. 'signature_name' key must be a string value.",
+                value.text
+            );
+            self.fault = Some(Fault::text(start, text));
+        }
+        Ok(())
+    }
+
+    /// The name as far as the body has been read; empty if there is none.
+    pub(crate) fn so_far(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// The name, empty if there is none.
+    pub(crate) fn finish(self) -> Result<String, Fault> {
+        self.fault.map_or_else(|| Ok(self.name.unwrap_or_default()), Err)
+    }
+}
+
+/// Reads a list of strings, such as `output_filter`.
+pub(crate) fn string_list(reader: &mut Reader<'_>, name: &str) -> Result<Vec<String>, Fault> {
+    let start = reader.at;
+    let mut strings = Vec::new();
+    let mut is_list = reader.byte() == b'[';
+    let mut more = is_list && reader.open_array();
+    while more && is_list {
+        is_list = reader.peek() == b'"';
+        if is_list {
+            strings.push(String::from_utf8_lossy(reader.string()?.bytes(reader.bytes)).into_owned());
+            more = reader.next_element()?;
+        }
+    }
+    if !is_list {
+        reader.at = start;
+        reader.skip_value()?;
+        return Err(Fault::text(start, format!("'{name}' must be a list of strings")));
+    }
+    Ok(strings)
+}

@@ -1,0 +1,30 @@
+//! The dtypes of TensorFlow: their names in messages and their sizes in tensors.
+
+use crate::proto::tensorflow::DataType;
+
+/// The name that TensorFlow's messages use, for example `float` for `DT_FLOAT`.
+///
+/// It is the enum's name in lower case without its prefix, for every dtype.
+#[must_use]
+pub fn name(dtype: DataType) -> String {
+    dtype.as_str_name().trim_start_matches("DT_").to_ascii_lowercase()
+}
+
+/// The dtype of a number on the wire; numbers we do not know are `DT_INVALID`.
+#[must_use]
+pub fn from_wire(number: i32) -> DataType {
+    DataType::try_from(number).unwrap_or(DataType::DtInvalid)
+}
+
+/// Bytes per element in `tensor_content`, or `None` for dtypes that JSON does not carry as numbers.
+#[must_use]
+pub fn width(dtype: DataType) -> Option<usize> {
+    match dtype {
+        DataType::DtBool | DataType::DtInt8 | DataType::DtUint8 => Some(1),
+        DataType::DtInt16 | DataType::DtUint16 | DataType::DtHalf | DataType::DtBfloat16 => Some(2),
+        DataType::DtFloat | DataType::DtInt32 | DataType::DtUint32 => Some(4),
+        DataType::DtDouble | DataType::DtInt64 | DataType::DtUint64 | DataType::DtComplex64 => Some(8),
+        DataType::DtComplex128 => Some(16),
+        _ => None,
+    }
+}

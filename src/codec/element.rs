@@ -1,0 +1,269 @@
+//! How one JSON value becomes one element of a tensor: a type per dtype.
+//!
+//! The loops over nested lists are generic over [`Element`], so that the dtype is matched once
+//! for a tensor and each loop is compiled for its own elements.
+
+use bytes::Bytes;
+
+use super::fault::{Fault, What};
+use super::half::{self, Format};
+use super::number::{self, Float};
+use super::reader::{Reader, Text};
+use crate::proto::tensorflow::DataType;
+
+/// One dtype's rule for reading an element.
+pub(crate) trait Element {
+    /// Where the elements of a tensor are collected.
+    type Store;
+
+    /// True if an element is itself written as a list, as complex numbers are.
+    const IS_LIST: bool = false;
+
+    /// Reads one element at the reader's position, where white space has been skipped.
+    ///
+    /// A fault leaves the position undefined.
+    fn read(reader: &mut Reader<'_>, store: &mut Self::Store) -> Result<(), Fault>;
+}
+
+/// The fault of a value that is well formed, but not of this dtype.
+#[cold]
+fn type_fault(reader: &mut Reader<'_>, start: usize, dtype: DataType) -> Fault {
+    reader.at = start;
+    // A value that is no JSON at all is the worse fault.
+    match reader.skip_value() {
+        Err(fault) => fault,
+        Ok(()) => Fault::new(start, What::Type(dtype)),
+    }
+}
+
+/// Reads a number of any shape as the float nearest to its correctly rounded double.
+#[inline(always)]
+fn read_float<F: Float>(reader: &mut Reader<'_>, dtype: DataType) -> Result<F, Fault> {
+    match number::float(reader.bytes, &mut reader.at) {
+        Some(value) => Ok(value),
+        None => read_any_float(reader, dtype),
+    }
+}
+
+#[cold]
+fn read_any_float<F: Float>(reader: &mut Reader<'_>, dtype: DataType) -> Result<F, Fault> {
+    let start = reader.at;
+    if matches!(reader.byte(), b'"' | b'{' | b'[' | b't' | b'f' | b'n') {
+        return Err(type_fault(reader, start, dtype));
+    }
+    let token = number::scan(reader.bytes, start)?;
+    reader.at = token.end;
+    Ok(F::from_f64(number::value(reader.bytes, start, token)))
+}
+
+macro_rules! floats {
+    ($($name:ident, $float:ty, $dtype:expr;)*) => { $(
+        pub(crate) struct $name;
+
+        impl Element for $name {
+            type Store = Vec<u8>;
+
+            #[inline(always)]
+            fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
+                let value: $float = read_float(reader, $dtype)?;
+                store.extend_from_slice(&value.to_le_bytes());
+                Ok(())
+            }
+        }
+    )* };
+}
+
+floats! {
+    Float32, f32, DataType::DtFloat;
+    Float64, f64, DataType::DtDouble;
+}
+
+macro_rules! short_floats {
+    ($($name:ident, $format:expr, $dtype:expr;)*) => { $(
+        pub(crate) struct $name;
+
+        impl Element for $name {
+            type Store = Vec<u8>;
+
+            fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
+                const FORMAT: Format = $format;
+                let value: f64 = read_float(reader, $dtype)?;
+                store.extend_from_slice(&FORMAT.from_f64(value).to_le_bytes());
+                Ok(())
+            }
+        }
+    )* };
+}
+
+short_floats! {
+    Half, half::HALF, DataType::DtHalf;
+    Bfloat16, half::BFLOAT16, DataType::DtBfloat16;
+}
+
+macro_rules! complex {
+    ($($name:ident, $float:ty, $dtype:expr;)*) => { $(
+        pub(crate) struct $name;
+
+        impl Element for $name {
+            type Store = Vec<u8>;
+            const IS_LIST: bool = true;
+
+            fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
+                let start = reader.at;
+                if reader.byte() != b'[' || !reader.open_array() {
+                    return Err(complex_fault(reader, start, $dtype));
+                }
+                let real: $float = read_float(reader, $dtype)?;
+                if !reader.next_element()? {
+                    return Err(complex_fault(reader, start, $dtype));
+                }
+                reader.peek();
+                let imaginary: $float = read_float(reader, $dtype)?;
+                if reader.next_element()? {
+                    return Err(complex_fault(reader, start, $dtype));
+                }
+                store.extend_from_slice(&real.to_le_bytes());
+                store.extend_from_slice(&imaginary.to_le_bytes());
+                Ok(())
+            }
+        }
+    )* };
+}
+
+complex! {
+    Complex64, f32, DataType::DtComplex64;
+    Complex128, f64, DataType::DtComplex128;
+}
+
+#[cold]
+fn complex_fault(reader: &mut Reader<'_>, start: usize, dtype: DataType) -> Fault {
+    match type_fault(reader, start, dtype) {
+        fault if fault.is_syntax() => fault,
+        fault => {
+            let text = super::fault::Value::at(reader.bytes, start);
+            let name = super::dtype::name(dtype);
+            Fault::text(
+                fault.at,
+                format!("JSON Value: {} Type: {} is not of expected type: {name}, written [real, imaginary]", text.text, text.kind),
+            )
+        }
+    }
+}
+
+macro_rules! integers {
+    ($($name:ident, $integer:ty, $dtype:expr;)*) => { $(
+        pub(crate) struct $name;
+
+        impl Element for $name {
+            type Store = Vec<u8>;
+
+            #[inline(always)]
+            fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
+                let start = reader.at;
+                let Some((negative, magnitude)) = number::integer(reader.bytes, &mut reader.at) else {
+                    return Err(integer_fault(reader, start, $dtype));
+                };
+                // Two's complement of the magnitude: right whenever the value fits the type.
+                let wide = i128::from(magnitude);
+                let Ok(value) = <$integer>::try_from(if negative { -wide } else { wide }) else {
+                    return Err(Fault::new(start, What::Range($dtype)));
+                };
+                store.extend_from_slice(&value.to_le_bytes());
+                Ok(())
+            }
+        }
+    )* };
+}
+
+integers! {
+    Int8, i8, DataType::DtInt8;
+    Int16, i16, DataType::DtInt16;
+    Int32, i32, DataType::DtInt32;
+    Int64, i64, DataType::DtInt64;
+    Uint8, u8, DataType::DtUint8;
+    Uint16, u16, DataType::DtUint16;
+    Uint32, u32, DataType::DtUint32;
+    Uint64, u64, DataType::DtUint64;
+}
+
+/// Tells a number that no integer type holds from a value that is no integer at all.
+#[cold]
+fn integer_fault(reader: &mut Reader<'_>, start: usize, dtype: DataType) -> Fault {
+    if matches!(reader.byte(), b'-' | b'0'..=b'9') {
+        match number::scan(reader.bytes, start) {
+            Err(fault) => return fault,
+            Ok(token) if token.is_integer => return Fault::new(start, What::Range(dtype)),
+            Ok(_) => {}
+        }
+    }
+    type_fault(reader, start, dtype)
+}
+
+pub(crate) struct Bool;
+
+impl Element for Bool {
+    type Store = Vec<u8>;
+
+    fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
+        match reader.byte() {
+            b't' => reader.literal("true").map(|()| store.push(1)),
+            b'f' => reader.literal("false").map(|()| store.push(0)),
+            _ => Err(type_fault(reader, reader.at, DataType::DtBool)),
+        }
+    }
+}
+
+/// Strings are cut out of the body where they stand in it as they are.
+pub(crate) struct Strings {
+    pub(crate) body: Bytes,
+    pub(crate) values: Vec<Bytes>,
+}
+
+pub(crate) struct String;
+
+impl Element for String {
+    type Store = Strings;
+
+    fn read(reader: &mut Reader<'_>, store: &mut Strings) -> Result<(), Fault> {
+        let start = reader.at;
+        let value = match reader.byte() {
+            b'"' => match reader.string()? {
+                Text::Plain(range) => store.body.slice(range),
+                Text::Unescaped(bytes) => bytes.into(),
+            },
+            b'{' => match reader.base64_object() {
+                Some(text) => base64(reader, start, &text)?.into(),
+                None => {
+                    reader.skip_value()?;
+                    return Err(Fault::new(start, What::NotBase64Object));
+                }
+            },
+            _ => return Err(type_fault(reader, start, DataType::DtString)),
+        };
+        store.values.push(value);
+        Ok(())
+    }
+}
+
+/// The bytes of a base64 object's text: the standard alphabet, white space skipped, padding
+/// right or absent.
+pub(crate) fn base64(reader: &Reader<'_>, start: usize, text: &Text) -> Result<Vec<u8>, Fault> {
+    base64_simd::forgiving_decode_to_vec(text.bytes(reader.bytes)).map_err(|_| Fault::new(start, What::Base64))
+}
+
+/// A dtype that JSON does not carry: only tensors without elements can be written.
+pub(crate) struct Unsupported;
+
+impl Element for Unsupported {
+    type Store = DataType;
+
+    fn read(reader: &mut Reader<'_>, dtype: &mut DataType) -> Result<(), Fault> {
+        let start = reader.at;
+        let fault = type_fault(reader, start, *dtype);
+        reader.at = start;
+        if fault.is_syntax() || (reader.byte() == b'{' && reader.base64_object().is_some()) {
+            return Err(fault);
+        }
+        Err(Fault::new(start, What::Unsupported(*dtype)))
+    }
+}

@@ -1,0 +1,74 @@
+//! The two 16-bit floats, IEEE half and bfloat16, to and from doubles.
+//!
+//! Conversions round to nearest, ties to even, straight from the double: going through a
+//! float first would round twice.
+
+/// A 16-bit float format: one sign bit, then `EXPONENT_BITS`, then the rest of the fraction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format {
+    exponent_bits: u32,
+}
+
+/// IEEE 754 binary16.
+pub(crate) const HALF: Format = Format { exponent_bits: 5 };
+
+/// The upper half of an IEEE 754 binary32.
+pub(crate) const BFLOAT16: Format = Format { exponent_bits: 8 };
+
+impl Format {
+    const fn fraction_bits(self) -> u32 {
+        15 - self.exponent_bits
+    }
+
+    const fn bias(self) -> i32 {
+        (1 << (self.exponent_bits - 1)) - 1
+    }
+
+    const fn infinity(self) -> u16 {
+        ((1 << self.exponent_bits) - 1) << self.fraction_bits()
+    }
+
+    /// The bits of the nearest value; beyond the largest one that is an infinity.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "each cast keeps the bits it is for")]
+    pub(crate) fn from_f64(self, value: f64) -> u16 {
+        let sign = u16::from(value.is_sign_negative()) << 15;
+        if value.is_nan() {
+            // The quiet bit alone: payloads have no spelling in JSON.
+            return sign | self.infinity() | 1 << (self.fraction_bits() - 1);
+        }
+        let bits = value.abs().to_bits();
+        let exponent = (bits >> 52) as i32 - 1023;
+        if exponent > self.bias() {
+            return sign | self.infinity();
+        }
+        let smallest = 1 - self.bias();
+        // A subnormal result loses one more bit for every power of two below the smallest normal.
+        let lost = 52 - self.fraction_bits() as i32 + (smallest - exponent).max(0);
+        if lost > 54 {
+            return sign;
+        }
+        let significand = bits & ((1 << 52) - 1) | u64::from(exponent > -1023) << 52;
+        let kept = significand >> lost;
+        let rest = significand & ((1 << lost) - 1);
+        let middle = 1_u64 << (lost - 1);
+        let round_up = rest > middle || (rest == middle && kept & 1 == 1);
+        // The hidden bit adds one to the exponent field, and a carry out of the fraction another.
+        let field = if exponent < smallest { 0 } else { (exponent - smallest) as u64 } << self.fraction_bits();
+        sign | (field + kept + u64::from(round_up)) as u16
+    }
+
+    /// The value of the bits, exactly.
+    pub(crate) fn to_f64(self, bits: u16) -> f64 {
+        let fraction_bits = self.fraction_bits();
+        let exponent = i32::from(bits >> fraction_bits & ((1 << self.exponent_bits) - 1));
+        let fraction = bits & ((1 << fraction_bits) - 1);
+        let magnitude = if exponent == (1 << self.exponent_bits) - 1 {
+            if fraction == 0 { f64::INFINITY } else { f64::NAN }
+        } else {
+            let hidden = u16::from(exponent > 0) << fraction_bits;
+            let scale = exponent.max(1) - self.bias() - fraction_bits.cast_signed();
+            f64::from(hidden + fraction) * 2.0_f64.powi(scale)
+        };
+        if bits >> 15 == 1 { -magnitude } else { magnitude }
+    }
+}

@@ -1,0 +1,82 @@
+//! Model status and metadata: replies of the backend as JSON, by protobuf's own JSON mapping.
+//!
+//! Field names stay as in the protos, fields without presence are always written, 64-bit
+//! integers are strings and keys are sorted.
+
+use std::sync::LazyLock;
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::proto::DESCRIPTORS;
+use crate::proto::tensorflow::serving::{GetModelMetadataResponse, GetModelStatusResponse, SignatureDefMap};
+
+/// The one kind of metadata that servers have.
+pub const SIGNATURE_DEF: &str = "signature_def";
+
+static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
+
+/// The JSON of the versions of a model, newest first as the backend lists them.
+///
+/// # Errors
+///
+/// `INTERNAL` if the reply cannot be expressed, which no reply of a server can bring about.
+pub fn encode_status(reply: &GetModelStatusResponse) -> Result<Vec<u8>> {
+    Ok(to_bytes(&to_json("tensorflow.serving.GetModelStatusResponse", &reply.encode_to_vec())?))
+}
+
+/// The JSON of a model's signatures.
+///
+/// # Errors
+///
+/// `INTERNAL` if the reply holds no signatures or something else in their place.
+pub fn encode_metadata(reply: &GetModelMetadataResponse) -> Result<Vec<u8>> {
+    let spec = reply.model_spec.clone().unwrap_or_default();
+    let signatures = to_json("tensorflow.serving.SignatureDefMap", packed_signatures(reply)?)?;
+    Ok(to_bytes(&json!({
+        "model_spec": to_json("tensorflow.serving.ModelSpec", &spec.encode_to_vec())?,
+        "metadata": { SIGNATURE_DEF: signatures },
+    })))
+}
+
+/// The signatures inside a metadata reply.
+///
+/// # Errors
+///
+/// `INTERNAL` as from [`encode_metadata`].
+pub fn decode_signatures(reply: &GetModelMetadataResponse) -> Result<SignatureDefMap> {
+    SignatureDefMap::decode(packed_signatures(reply)?).map_err(|error| unpack_error().with_source(error))
+}
+
+fn packed_signatures(reply: &GetModelMetadataResponse) -> Result<&[u8]> {
+    let any = reply.metadata.get(SIGNATURE_DEF).ok_or_else(|| {
+        Error::internal("Failed to find 'signature_def' key in the GetModelMetadataResponse metadata map.")
+    })?;
+    if any.type_url.rsplit('/').next() != Some("tensorflow.serving.SignatureDefMap") {
+        return Err(unpack_error());
+    }
+    Ok(&any.value)
+}
+
+fn unpack_error() -> Error {
+    Error::internal("Failed to unpack 'Any' object to 'SignatureDefMap'.")
+}
+
+/// An encoded message as a JSON value, in which objects sort their keys.
+fn to_json(message: &str, encoded: &[u8]) -> Result<Value> {
+    let descriptor = POOL
+        .as_ref()
+        .and_then(|pool| pool.get_message_by_name(message))
+        .ok_or_else(|| Error::internal(format!("{message} is not among our protos")))?;
+    let message = DynamicMessage::decode(descriptor, encoded).map_err(|error| unpack_error().with_source(error))?;
+    let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
+    message
+        .serialize_with_options(serde_json::value::Serializer, &options)
+        .map_err(|error| Error::internal("A reply of the backend has no JSON form").with_source(error))
+}
+
+fn to_bytes(value: &Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}

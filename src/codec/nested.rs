@@ -1,0 +1,200 @@
+//! Nested lists to a flat row of elements and a shape.
+//!
+//! The shape is found on the way: the first list at each level sets the size for all lists of
+//! that level, the first element (or empty list) the rank. The loop keeps its own stack, so it
+//! can stop where the text stops and go on when more of it has arrived.
+
+use super::element::Element;
+use super::fault::{Fault, What};
+use super::reader::Reader;
+use crate::proto::tensorflow::TensorShapeProto;
+use crate::proto::tensorflow::tensor_shape_proto::Dim;
+
+/// The most dimensions that TensorFlow gives a tensor.
+pub const MAX_RANK: usize = 254;
+
+/// The shape of a tensor as far as it is known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shape {
+    /// The size of each level, outermost first; `None` while its first list is still open.
+    sizes: Vec<Option<usize>>,
+    /// Set by the first element or empty list.
+    rank: Option<usize>,
+}
+
+impl Shape {
+    /// The sizes of a shape that has been read to its end, after `prefix`.
+    pub(crate) fn to_proto(&self, prefix: Option<usize>) -> TensorShapeProto {
+        let sizes = prefix.into_iter().chain(self.sizes.iter().map(|size| size.unwrap_or(0)));
+        let dim = sizes.map(|size| Dim { size: i64::try_from(size).unwrap_or(i64::MAX), ..Dim::default() });
+        TensorShapeProto { dim: dim.collect(), unknown_rank: false }
+    }
+
+    /// How many elements a tensor of this shape has.
+    pub(crate) fn elements(&self) -> usize {
+        self.sizes.iter().map(|size| size.unwrap_or(0)).product()
+    }
+
+    /// The shape as messages write it: `[2,3]`.
+    pub(crate) fn text(&self) -> String {
+        let sizes: Vec<_> = self.sizes.iter().map(|size| size.unwrap_or(0).to_string()).collect();
+        format!("[{}]", sizes.join(","))
+    }
+}
+
+/// Where the reading of one nested value stands: how many elements each open list has so far,
+/// outermost first.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    open: Vec<usize>,
+}
+
+/// What came of [`read`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The value has ended; the position is behind it.
+    Done,
+    /// The text ended where an element was due.
+    Suspended,
+}
+
+/// Reads one nested value to its end.
+pub(crate) fn read_whole<E: Element>(
+    reader: &mut Reader<'_>,
+    shape: &mut Shape,
+    store: &mut E::Store,
+) -> Result<(), Fault> {
+    // The commonest value of all: a scalar where scalars came before.
+    if shape.rank == Some(0) {
+        let first = reader.peek();
+        if first != b'[' || E::IS_LIST {
+            return read_element::<E>(reader, 0, shape, store);
+        }
+    }
+    match read::<E>(reader, &mut Progress::default(), shape, store)? {
+        Step::Done => Ok(()),
+        Step::Suspended => reader.fault("Invalid value."),
+    }
+}
+
+/// Reads a nested value, or goes on with one, until it or the text ends.
+///
+/// Text that is to go on later must be cut right behind a comma that stands in no string.
+pub(crate) fn read<E: Element>(
+    reader: &mut Reader<'_>,
+    progress: &mut Progress,
+    shape: &mut Shape,
+    store: &mut E::Store,
+) -> Result<Step, Fault> {
+    loop {
+        if reader.peek() == 0 && reader.at >= reader.bytes.len() {
+            return Ok(Step::Suspended);
+        }
+        let depth = progress.open.len();
+        if reader.byte() == b'[' && !(E::IS_LIST && starts_element(reader)) {
+            open_list(reader, depth, shape)?;
+            progress.open.push(0);
+            if reader.open_array() {
+                continue;
+            }
+            settle_rank(shape, depth + 1);
+            close_list(reader, shape, progress)?;
+        } else if let (Some(count), true) = (progress.open.last_mut(), shape.rank == Some(depth)) {
+            match run::<E>(reader, store, count)? {
+                Run::Closed => close_list(reader, shape, progress)?,
+                Run::Suspended => return Ok(Step::Suspended),
+                Run::List => continue,
+            }
+        } else {
+            read_element::<E>(reader, depth, shape, store)?;
+        }
+        // A value has ended: so may the lists around it.
+        loop {
+            let Some(count) = progress.open.last_mut() else { return Ok(Step::Done) };
+            *count += 1;
+            if reader.next_element()? {
+                break;
+            }
+            close_list(reader, shape, progress)?;
+        }
+    }
+}
+
+/// How a [`run`] of elements ended.
+enum Run {
+    /// With the list: its bracket has been taken.
+    Closed,
+    /// With the text.
+    Suspended,
+    /// With a list where an element was due.
+    List,
+}
+
+/// Reads the elements of an innermost list, the hot loop of every tensor.
+///
+/// `count` is the number of elements that the list has so far; all that come are added to it.
+#[inline(always)]
+fn run<E: Element>(reader: &mut Reader<'_>, store: &mut E::Store, count: &mut usize) -> Result<Run, Fault> {
+    loop {
+        E::read(reader, store)?;
+        *count += 1;
+        if !reader.next_element()? {
+            return Ok(Run::Closed);
+        }
+        match reader.peek() {
+            0 if reader.at >= reader.bytes.len() => return Ok(Run::Suspended),
+            b'[' if !(E::IS_LIST && starts_element(reader)) => return Ok(Run::List),
+            _ => {}
+        }
+    }
+}
+
+/// True if the list at the position is one element of a dtype whose elements are lists: its
+/// first item is no list.
+fn starts_element(reader: &Reader<'_>) -> bool {
+    let mut ahead = reader.clone();
+    ahead.open_array() && ahead.byte() != b'['
+}
+
+fn read_element<E: Element>(
+    reader: &mut Reader<'_>,
+    depth: usize,
+    shape: &mut Shape,
+    store: &mut E::Store,
+) -> Result<(), Fault> {
+    let start = reader.at;
+    E::read(reader, store)?;
+    settle_rank(shape, depth);
+    match shape.rank {
+        Some(rank) if rank != depth => Err(Fault::new(start, What::Level { level: depth + 1, expected: rank })),
+        _ => Ok(()),
+    }
+}
+
+fn settle_rank(shape: &mut Shape, rank: usize) {
+    shape.rank.get_or_insert(rank);
+}
+
+/// Checks that a list may open at this depth, and makes room for its size.
+fn open_list(reader: &Reader<'_>, depth: usize, shape: &mut Shape) -> Result<(), Fault> {
+    match shape.rank {
+        Some(rank) if depth >= rank => Err(Fault::new(reader.at, What::ListLevel { level: depth, rank })),
+        Some(_) => Ok(()),
+        None if depth == MAX_RANK => Err(Fault::new(reader.at, What::Rank)),
+        None => {
+            shape.sizes.push(None);
+            Ok(())
+        }
+    }
+}
+
+/// Ends the innermost list, whose bracket has been taken: its size is the level's or a fault.
+fn close_list(reader: &Reader<'_>, shape: &mut Shape, progress: &mut Progress) -> Result<(), Fault> {
+    let Some(size) = progress.open.pop() else { return Ok(()) };
+    let level = progress.open.len();
+    let Some(expected) = shape.sizes.get_mut(level) else { return Ok(()) };
+    match *expected.get_or_insert(size) {
+        expected if expected == size => Ok(()),
+        expected => Err(Fault::new(reader.at - 1, What::ListSize { size, level, expected })),
+    }
+}

@@ -1,0 +1,338 @@
+//! JSON numbers to machine numbers, correctly rounded, eight digits at a time.
+//!
+//! [`float`] and [`integer`] are the fast paths: they take the common shapes of a number and
+//! return `None` for everything else without moving. [`scan`] knows the whole grammar, says
+//! what is wrong, and is what the fast paths fall back to.
+
+use super::fault::{Fault, What};
+
+/// Mantissas of the fast path stay at or below this, so that they fit an `i64`.
+const MAX_MANTISSA: u64 = 10_u64.pow(18);
+
+/// The largest power of ten that a double holds exactly.
+const MAX_SCALE: usize = 22;
+
+/// Integers up to here are exact in a double.
+const EXACT: u64 = 1 << 53;
+
+/// The powers of ten that a double holds exactly.
+const POWERS: [f64; MAX_SCALE + 1] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
+    1e20, 1e21, 1e22,
+];
+
+/// A number token as the grammar sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Token {
+    /// Where the token ends.
+    pub(crate) end: usize,
+    /// True without a fraction or an exponent.
+    pub(crate) is_integer: bool,
+    /// The value of `NaN`, `Inf` and their like.
+    special: Option<f64>,
+}
+
+/// Reads the token that starts at `start`, whatever its shape, and checks it.
+pub(crate) fn scan(bytes: &[u8], start: usize) -> Result<Token, Fault> {
+    let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+    let digits = |mut at: usize| {
+        while byte(at).is_ascii_digit() {
+            at += 1;
+        }
+        at
+    };
+    let negative = byte(start) == b'-';
+    let first = start + usize::from(negative);
+    if matches!(byte(first), b'N' | b'I') {
+        return scan_special(bytes, first, negative);
+    }
+    let mut end = if byte(first) == b'0' { first + 1 } else { digits(first) };
+    if end == first {
+        return Err(Fault::new(first, What::Syntax("Invalid value.")));
+    }
+    let mut is_integer = true;
+    let integer_end = end;
+    let mut fraction_digits = 0;
+    if byte(end) == b'.' {
+        is_integer = false;
+        let fraction = end + 1;
+        end = digits(fraction);
+        fraction_digits = end - fraction;
+        if fraction_digits == 0 {
+            return Err(Fault::new(end, What::Syntax("Miss fraction part in number.")));
+        }
+    }
+    let too_big = Err(Fault::new(start, What::Syntax("Number too big to be stored in double.")));
+    // An integer part of fewer digits is below the largest double.
+    if integer_end - first > 308 && parse(bytes, first, integer_end).is_infinite() {
+        return too_big;
+    }
+    if matches!(byte(end), b'e' | b'E') {
+        is_integer = false;
+        let sign = byte(end + 1);
+        let exponent = end + 1 + usize::from(matches!(sign, b'+' | b'-'));
+        end = digits(exponent);
+        if end == exponent {
+            return Err(Fault::new(end, What::Syntax("Miss exponent in number.")));
+        }
+        // As the original judges it: by the literal exponent, not by the value.
+        let largest = 308 + fraction_digits;
+        let literal =
+            bytes[exponent..end].iter().fold(0_usize, |sum, digit| sum.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
+        if sign != b'-' && literal > largest {
+            return too_big;
+        }
+    }
+    Ok(Token { end, is_integer, special: None })
+}
+
+/// Reads `NaN`, `Inf` or `Infinity` behind the sign.
+fn scan_special(bytes: &[u8], first: usize, negative: bool) -> Result<Token, Fault> {
+    let word = |from: usize, word: &[u8]| {
+        let matching =
+            word.iter().zip(bytes.get(from..).unwrap_or_default()).take_while(|(left, right)| left == right).count();
+        if matching == word.len() {
+            Ok(from + matching)
+        } else {
+            Err(Fault::new(from + matching, What::Syntax("Invalid value.")))
+        }
+    };
+    if bytes.get(first) == Some(&b'N') {
+        return Ok(Token { end: word(first, b"NaN")?, is_integer: false, special: Some(f64::NAN) });
+    }
+    let mut end = word(first, b"Inf")?;
+    if bytes.get(end) == Some(&b'i') {
+        end = word(end, b"inity")?;
+    }
+    let value = if negative { f64::NEG_INFINITY } else { f64::INFINITY };
+    Ok(Token { end, is_integer: false, special: Some(value) })
+}
+
+/// The value of a token that [`scan`] has accepted, correctly rounded.
+pub(crate) fn value(bytes: &[u8], start: usize, token: Token) -> f64 {
+    token.special.unwrap_or_else(|| parse(bytes, start, token.end))
+}
+
+/// The correctly rounded value of a plain decimal; the grammar has been checked before.
+fn parse(bytes: &[u8], start: usize, end: usize) -> f64 {
+    fast_float2::parse(bytes.get(start..end).unwrap_or_default()).unwrap_or(f64::NAN)
+}
+
+/// A binary float that decimals are read into: what differs is how little precision suffices.
+pub(crate) trait Float: Copy {
+    /// The float nearest to `mantissa / 10^scale`, or `None` if that takes a closer look.
+    ///
+    /// `mantissa` is at most [`MAX_MANTISSA`], `scale` at most [`MAX_SCALE`].
+    fn from_decimal(mantissa: u64, scale: usize) -> Option<Self>;
+
+    /// The float of a correctly rounded double.
+    fn from_f64(value: f64) -> Self;
+
+    /// The same value below zero.
+    fn negate(self) -> Self;
+}
+
+impl Float for f64 {
+    #[inline(always)]
+    fn from_decimal(mantissa: u64, scale: usize) -> Option<Self> {
+        // Both operands are exact, so the one division rounds correctly (Clinger).
+        (mantissa <= EXACT).then(|| to_f64(mantissa) / POWERS[scale])
+    }
+
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn negate(self) -> Self {
+        -self
+    }
+}
+
+impl Float for f32 {
+    #[inline(always)]
+    fn from_decimal(mantissa: u64, scale: usize) -> Option<Self> {
+        let double = to_f64(mantissa) / POWERS[scale];
+        // Beyond 2^53 the mantissa and the quotient were both rounded: the double is off by at
+        // most two units in the last place. Unless it lies that close to the middle between two
+        // floats, the correctly rounded double gives the same float. (A nonzero quotient is at
+        // least 1e-22 and so never a subnormal float, whose middles would lie elsewhere.)
+        const DROPPED: u64 = (1 << 29) - 1;
+        const MIDDLE: u64 = 1 << 28;
+        if mantissa > EXACT && (double.to_bits() & DROPPED).abs_diff(MIDDLE) <= 4 {
+            return None;
+        }
+        Some(Self::from_f64(double))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding a double to a float is what is asked for")]
+    fn from_f64(value: f64) -> Self {
+        value as f32
+    }
+
+    #[inline(always)]
+    fn negate(self) -> Self {
+        -self
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_wrap, reason = "MAX_MANTISSA fits; callers know the rounding")]
+fn to_f64(mantissa: u64) -> f64 {
+    // The signed conversion is one instruction, the unsigned one is not.
+    mantissa as i64 as f64
+}
+
+/// Reads `[-]digits[.digits]` of up to 18 significant digits. `None` leaves `at` alone.
+#[inline(always)]
+pub(crate) fn float<F: Float>(bytes: &[u8], at: &mut usize) -> Option<F> {
+    let start = *at;
+    let negative = bytes.get(start) == Some(&b'-');
+    let first = start + usize::from(negative);
+    let head = load(bytes, first)?;
+    let mut end;
+    let mut mantissa;
+    let mut scale = 0;
+    // One digit and a point: the shape of probabilities, pixels and embeddings.
+    if head >> 8 & 0xFF == u64::from(b'.') && (head & 0xFF).wrapping_sub(u64::from(b'0')) <= 9 {
+        mantissa = (head & 0xFF) - u64::from(b'0');
+        end = first + 1;
+    } else {
+        let digits = Digits::of(head);
+        if digits.count == 0 || digits.count == 8 || (digits.count > 1 && head & 0xFF == u64::from(b'0')) {
+            return None;
+        }
+        mantissa = digits.value();
+        end = first + digits.count;
+    }
+    let mut next = bytes.get(end).copied().unwrap_or(0);
+    if next == b'.' {
+        let fraction = end + 1;
+        let mut digits = Digits::of(load(bytes, fraction)?);
+        if digits.count == 0 {
+            return None;
+        }
+        mantissa = mantissa * INTEGER_POWERS[digits.count] + digits.value();
+        scale = digits.count;
+        if digits.count == 8 {
+            digits = Digits::of(load(bytes, fraction + 8)?);
+            mantissa = extend(mantissa, digits)?;
+            scale += digits.count;
+            if digits.count == 8 {
+                // A double of Python has up to 17 digits behind any zeros: a few more.
+                while let Some(digit) = digit(bytes, fraction + scale) {
+                    if scale == MAX_SCALE || mantissa > MAX_MANTISSA / 10 - 1 {
+                        return None;
+                    }
+                    mantissa = mantissa * 10 + digit;
+                    scale += 1;
+                }
+            }
+        }
+        end = fraction + scale;
+        next = bytes.get(end).copied().unwrap_or(0);
+    }
+    if next | 0x20 == b'e' {
+        return None;
+    }
+    let value = F::from_decimal(mantissa, scale)?;
+    *at = end;
+    Some(if negative { value.negate() } else { value })
+}
+
+/// Reads `[-]digits` whose magnitude fits 64 bits: the sign and the magnitude.
+///
+/// `None` leaves `at` alone: the token is longer, has a fraction or an exponent, or is no number.
+#[inline(always)]
+pub(crate) fn integer(bytes: &[u8], at: &mut usize) -> Option<(bool, u64)> {
+    let start = *at;
+    let negative = bytes.get(start) == Some(&b'-');
+    let first = start + usize::from(negative);
+    let head = load(bytes, first).unwrap_or_else(|| load_tail(bytes, first));
+    let digits = Digits::of(head);
+    let mut value = digits.value();
+    let mut end = first + digits.count;
+    if digits.count == 0 || (digits.count > 1 && head & 0xFF == u64::from(b'0')) {
+        return None;
+    }
+    if digits.count == 8 {
+        while let Some(digit) = digit(bytes, end) {
+            value = value.checked_mul(10)?.checked_add(digit)?;
+            end += 1;
+        }
+    }
+    if matches!(bytes.get(end), Some(b'.' | b'e' | b'E')) {
+        return None;
+    }
+    *at = end;
+    Some((negative, value))
+}
+
+#[inline(always)]
+fn digit(bytes: &[u8], at: usize) -> Option<u64> {
+    let digit = bytes.get(at)?.wrapping_sub(b'0');
+    (digit <= 9).then_some(u64::from(digit))
+}
+
+const INTEGER_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The mantissa with the digits written behind it, if it stays within [`MAX_MANTISSA`].
+#[inline(always)]
+fn extend(mantissa: u64, digits: Digits) -> Option<u64> {
+    let power = INTEGER_POWERS[digits.count];
+    (mantissa < MAX_MANTISSA / power).then(|| mantissa * power + digits.value())
+}
+
+/// Eight bytes of text, the first in the lowest byte; `None` near the end of the text.
+#[inline(always)]
+fn load(bytes: &[u8], at: usize) -> Option<u64> {
+    let chunk: [u8; 8] = bytes.get(at..at.checked_add(8)?)?.try_into().ok()?;
+    Some(u64::from_le_bytes(chunk))
+}
+
+/// The last few bytes of the text, filled up with zeros.
+#[cold]
+fn load_tail(bytes: &[u8], at: usize) -> u64 {
+    let mut chunk = [0; 8];
+    let tail = bytes.get(at..).unwrap_or_default();
+    let length = tail.len().min(8);
+    chunk[..length].copy_from_slice(&tail[..length]);
+    u64::from_le_bytes(chunk)
+}
+
+/// The leading decimal digits of eight bytes.
+#[derive(Clone, Copy)]
+struct Digits {
+    /// The bytes with `'0'` taken off: a digit is a byte of at most 9.
+    bytes: u64,
+    count: usize,
+}
+
+impl Digits {
+    #[inline(always)]
+    fn of(chunk: u64) -> Self {
+        let bytes = chunk ^ 0x3030_3030_3030_3030;
+        // Adding 0x76 carries into the high bit of every byte above 9. A carry out of a byte
+        // can only disturb the bytes behind it, and those lie behind the first non-digit.
+        let others = (bytes.wrapping_add(0x7676_7676_7676_7676) | bytes) & 0x8080_8080_8080_8080;
+        Self { bytes, count: others.trailing_zeros() as usize / 8 }
+    }
+
+    /// The number that the digits write; 0 for none.
+    #[inline(always)]
+    fn value(self) -> u64 {
+        // Move the digits to the top: the bytes below them become leading zeros.
+        let digits = match self.count {
+            0 => return 0,
+            count => self.bytes << (64 - 8 * count),
+        };
+        let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+        const EVERY_FOURTH: u64 = 0x0000_00FF_0000_00FF;
+        const HUNDREDS: u64 = 100 + (1_000_000 << 32);
+        const UNITS: u64 = 1 + (10_000 << 32);
+        let high = (pairs & EVERY_FOURTH).wrapping_mul(HUNDREDS);
+        let low = (pairs >> 16 & EVERY_FOURTH).wrapping_mul(UNITS);
+        high.wrapping_add(low) >> 32
+    }
+}

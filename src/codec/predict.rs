@@ -1,0 +1,198 @@
+//! Predict: a JSON body to tensors, and tensors to the JSON reply.
+//!
+//! A body is an object with exactly one of
+//!
+//! - `instances`, the row format: a list with one entry per row of the batch, each a value for
+//!   the only input or an object with a value for every input;
+//! - `inputs`, the columnar format: a value for the only input, or an object of them;
+//!
+//! and optionally `signature_name` and `output_filter`; other members are ignored. The values
+//! are decoded in the same pass that finds the members, with the signature named so far: only
+//! a `signature_name` that follows the values makes it read them again.
+
+mod columnar;
+mod reply;
+mod row;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::document::{self, SignatureName};
+use super::fault::Fault;
+use super::reader::Reader;
+use super::signature::{Signature, Signatures};
+use super::stream::Stream;
+use crate::error::{Error, Result};
+use crate::proto::tensorflow::TensorProto;
+pub use reply::encode;
+
+/// How a predict body is laid out, and so its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `instances` in, `predictions` out.
+    Row,
+    /// `inputs` in, `outputs` out.
+    Columnar,
+}
+
+/// A decoded predict body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predict {
+    /// As the body gives it; empty for the default.
+    pub signature_name: String,
+    /// The format of the body.
+    pub format: Format,
+    /// A tensor for every input of the signature.
+    pub inputs: HashMap<String, TensorProto>,
+    /// The outputs that the client wants; empty for all.
+    pub output_filter: Vec<String>,
+}
+
+/// Decodes a predict body with the signatures of the model that it is for.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` with the place and the reason, `UNIMPLEMENTED` for a dtype that JSON
+/// cannot carry (in the columnar format, as the original has it).
+pub fn decode(body: &Bytes, signatures: &Signatures) -> Result<Predict> {
+    decode_after(body, signatures, None)
+}
+
+/// Decodes a body of which a [`Stream`] may have decoded the values already.
+pub(crate) fn decode_after(body: &Bytes, signatures: &Signatures, stream: Option<Stream>) -> Result<Predict> {
+    let mut stream = stream;
+    let mut members = Members::default();
+    let mut attempt: Option<(String, Result<Inputs, Fault>)> = None;
+    members
+        .read(body, |reader, format, name| {
+            let start = reader.at;
+            if let Some((end, inputs)) = stream.take().and_then(|stream| stream.finish(body, start, name)) {
+                reader.at = end;
+                attempt = Some((name.to_owned(), Ok(inputs)));
+                return Ok(());
+            }
+            // Without its signature the value cannot be decoded, only checked.
+            let Ok(signature) = signatures.get(name) else { return reader.skip_value() };
+            let result = decode_values(reader, body, format, signature);
+            if let Err(fault) = &result {
+                // What is no JSON further on comes first.
+                if fault.is_syntax() {
+                    return result.map(drop);
+                }
+                reader.at = start;
+                reader.skip_value()?;
+            }
+            attempt = Some((name.to_owned(), result));
+            Ok(())
+        })
+        .map_err(|fault| fault.into_error(body))?;
+
+    let signature_name = members.signature_name.finish().map_err(|fault| fault.into_error(body))?;
+    let signature = signatures.get(&signature_name)?;
+    let (format, start) = match (members.instances, members.inputs) {
+        (Some(start), None) => (Format::Row, start),
+        (None, Some(start)) => (Format::Columnar, start),
+        (None, None) => return Err(Error::invalid_argument("Missing 'inputs' or 'instances' key")),
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid_argument(
+                "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist",
+            ));
+        }
+    };
+    let output_filter = members.output_filter.map_err(|fault| fault.into_error(body))?;
+    let inputs = match attempt {
+        Some((name, result)) if name == signature_name => result,
+        _ => decode_values(&mut Reader { bytes: body, at: start }, body, format, signature),
+    };
+    match inputs {
+        Ok(inputs) => Ok(Predict { signature_name, format, inputs, output_filter }),
+        Err(fault) => Err(values_error(fault, body, format)),
+    }
+}
+
+/// Checks what can be checked of a body without a signature: that it is a JSON object and that
+/// its `signature_name` is a string. These faults come before those of looking the model up.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` as from [`decode`].
+pub fn check(body: &[u8]) -> Result<()> {
+    let mut members = Members::default();
+    members
+        .read(body, |reader, _, _| reader.skip_value())
+        .and_then(|()| members.signature_name.finish())
+        .map(drop)
+        .map_err(|fault| fault.into_error(body))
+}
+
+/// The tensors of a request by the names of their inputs.
+pub(crate) type Inputs = HashMap<String, TensorProto>;
+
+fn decode_values(reader: &mut Reader<'_>, body: &Bytes, format: Format, signature: &Signature) -> Result<Inputs, Fault> {
+    match format {
+        Format::Row => row::decode(reader, body, signature),
+        Format::Columnar => columnar::decode(reader, body, signature),
+    }
+}
+
+/// A dtype that JSON cannot carry is UNIMPLEMENTED, but the row format knows one code only.
+fn values_error(fault: Fault, body: &[u8], format: Format) -> Error {
+    let error = fault.into_error(body);
+    match format {
+        Format::Row => Error::invalid_argument(error.message()),
+        Format::Columnar => error,
+    }
+}
+
+/// The members of a predict body; of each name the first one counts.
+struct Members {
+    signature_name: SignatureName,
+    /// Where the value of `instances` starts.
+    instances: Option<usize>,
+    /// Where the value of `inputs` starts.
+    inputs: Option<usize>,
+    output_filter: Result<Vec<String>, Fault>,
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Self { signature_name: SignatureName::default(), instances: None, inputs: None, output_filter: Ok(Vec::new()) }
+    }
+}
+
+impl Members {
+    /// Reads all members. `values` reads the first value of `instances` or `inputs`, given the
+    /// signature name so far.
+    fn read<'a>(
+        &mut self,
+        body: &'a [u8],
+        mut values: impl FnMut(&mut Reader<'a>, Format, &str) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        document::members(body, |reader, key| {
+            let (place, format) = match key {
+                b"instances" => (&mut self.instances, Format::Row),
+                b"inputs" => (&mut self.inputs, Format::Columnar),
+                b"signature_name" => return self.signature_name.read(reader),
+                b"output_filter" => return self.read_output_filter(reader),
+                _ => return reader.skip_value(),
+            };
+            if place.is_some() {
+                return reader.skip_value();
+            }
+            *place = Some(reader.at);
+            match (self.instances, self.inputs) {
+                (Some(_), Some(_)) => reader.skip_value(),
+                _ => values(reader, format, self.signature_name.so_far()),
+            }
+        })
+    }
+
+    fn read_output_filter(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        match document::string_list(reader, "output_filter") {
+            Err(fault) if fault.is_syntax() => return Err(fault),
+            result => self.output_filter = result,
+        }
+        Ok(())
+    }
+}

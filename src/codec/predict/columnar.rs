@@ -1,0 +1,58 @@
+//! The columnar format: `inputs`, a value for the only input or an object of named values.
+
+use bytes::Bytes;
+
+use super::Inputs;
+use crate::codec::column::Column;
+use crate::codec::fault::Fault;
+use crate::codec::reader::Reader;
+use crate::codec::signature::{Input, Signature};
+
+/// Decodes the value of `inputs` at the reader's position.
+pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signature) -> Result<Inputs, Fault> {
+    if reader.byte() == b'{' && reader.clone().base64_object().is_none() {
+        return decode_object(reader, body, &signature.inputs);
+    }
+    match signature.inputs.as_slice() {
+        [input] => {
+            let column = read(reader, body, input)?;
+            Ok(Inputs::from([(input.name.clone(), column.into_tensor())]))
+        }
+        _ => Err(Fault::text(
+            reader.at,
+            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per \
+             tensorinfo_map",
+        )),
+    }
+}
+
+/// Reads the members that are inputs, of each name the first; others are ignored.
+fn decode_object(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Result<Inputs, Fault> {
+    let start = reader.at;
+    let mut tensors = Inputs::with_capacity(inputs.len());
+    let mut more = reader.open_object();
+    while more {
+        let key = reader.key()?;
+        reader.peek();
+        let name = key.bytes(body);
+        match inputs.iter().find(|input| input.name.as_bytes() == name) {
+            Some(input) if !tensors.contains_key(&input.name) => {
+                let column = read(reader, body, input)?;
+                tensors.insert(input.name.clone(), column.into_tensor());
+            }
+            _ => reader.skip_value()?,
+        }
+        more = reader.next_member()?;
+    }
+    match inputs.iter().find(|input| !tensors.contains_key(&input.name)) {
+        Some(missing) => Err(Fault::text(start, format!("Missing named input: {} in 'inputs' object.", missing.name))),
+        None => Ok(tensors),
+    }
+}
+
+fn read(reader: &mut Reader<'_>, body: &Bytes, input: &Input) -> Result<Column, Fault> {
+    let mut column = Column::new(input.dtype, body);
+    column.reserve(body.len() - reader.at);
+    column.read(reader)?;
+    Ok(column)
+}

@@ -1,0 +1,182 @@
+//! The row format: `instances`, a list with one entry per row of the batch.
+
+use bytes::Bytes;
+
+use super::Inputs;
+use crate::codec::column::Column;
+use crate::codec::fault::{Fault, Value};
+use crate::codec::nested::Shape;
+use crate::codec::reader::Reader;
+use crate::codec::signature::{Input, Signature};
+
+/// Decodes the value of `instances` at the reader's position.
+pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signature) -> Result<Inputs, Fault> {
+    let start = reader.at;
+    if reader.byte() != b'[' {
+        reader.skip_value()?;
+        let value = Value::at(body, start);
+        return Err(Fault::text(start, format!("JSON Value: {} Expecting 'instances' to be an list/array", value.text)));
+    }
+    let mut first = reader.clone();
+    if !first.open_array() {
+        reader.at = first.at;
+        return Err(Fault::text(start, "JSON Value: [] No values in 'instances' array"));
+    }
+    // The first entry decides: an object gives a value for every input, anything else is one.
+    if first.byte() == b'{' && first.base64_object().is_none() {
+        return decode_objects(reader, body, &signature.inputs);
+    }
+    match signature.inputs.as_slice() {
+        [input] => decode_values(reader, body, input),
+        _ => Err(Fault::text(
+            start,
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per \
+             tensorinfo_map",
+        )),
+    }
+}
+
+/// Entries that are values of the only input: the whole list is one nested value.
+fn decode_values(reader: &mut Reader<'_>, body: &Bytes, input: &Input) -> Result<Inputs, Fault> {
+    let start = reader.at;
+    let mut column = Column::new(input.dtype, body);
+    column.reserve(body.len() - start);
+    match column.read(reader) {
+        Ok(()) => Ok(Inputs::from([(input.name.clone(), column.into_tensor())])),
+        Err(fault) if fault.is_syntax() => Err(fault),
+        Err(fault) => Err(explain_values(body, start, input).err().unwrap_or(fault)),
+    }
+}
+
+/// Finds out which entry does not go with the first one, by reading them one by one.
+#[cold]
+fn explain_values(body: &Bytes, start: usize, input: &Input) -> Result<(), Fault> {
+    let mut reader = Reader { bytes: body, at: start };
+    let mut first: Option<Shape> = None;
+    let mut more = reader.open_array();
+    for index in 0_usize.. {
+        if !more {
+            break;
+        }
+        let entry = {
+            reader.peek();
+            reader.at
+        };
+        if reader.byte() == b'{' && reader.clone().base64_object().is_none() {
+            return Err(Fault::text(entry, format!("Expecting value/list but got object at item {index} of input list")));
+        }
+        let mut column = Column::new(input.dtype, body);
+        column.read(&mut reader)?;
+        let expected = first.get_or_insert_with(|| column.shape().clone());
+        same_shape(entry, expected, column.shape())?;
+        more = reader.next_element()?;
+    }
+    Ok(())
+}
+
+/// The rule that all rows of an input have the shape of its first row.
+fn same_shape(at: usize, expected: &Shape, found: &Shape) -> Result<(), Fault> {
+    let (size, expected_size) = (found.elements(), expected.elements());
+    if size != expected_size {
+        return Err(Fault::text(at, format!("Expecting tensor size: {expected_size} but got: {size}")));
+    }
+    let (text, expected_text) = (found.text(), expected.text());
+    if text != expected_text {
+        return Err(Fault::text(at, format!("Expecting shape {expected_text} but got: {text}")));
+    }
+    Ok(())
+}
+
+/// Entries that are objects with a value for every input.
+fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Result<Inputs, Fault> {
+    let mut rows = Rows {
+        inputs,
+        columns: inputs.iter().map(|input| Column::new(input.dtype, body)).collect(),
+        order: Vec::with_capacity(inputs.len()),
+        body,
+    };
+    let mut row = 0;
+    let mut more = reader.open_array();
+    while more {
+        if reader.peek() != b'{' || reader.clone().base64_object().is_some() {
+            return Err(Fault::text(reader.at, format!("Expecting object but got list at item {row} of input list")));
+        }
+        rows.read(reader, row)?;
+        row += 1;
+        more = reader.next_element()?;
+    }
+    let names = inputs.iter().map(|input| input.name.clone());
+    Ok(names.zip(rows.columns.into_iter().map(Column::into_batch)).collect())
+}
+
+/// The columns that the rows fill.
+struct Rows<'a> {
+    inputs: &'a [Input],
+    /// A column for each input.
+    columns: Vec<Column>,
+    /// Which input each member of the first row was: later rows mostly keep that order.
+    order: Vec<usize>,
+    body: &'a Bytes,
+}
+
+impl Rows<'_> {
+    /// Reads one row: every input once, in any order.
+    fn read(&mut self, reader: &mut Reader<'_>, row: usize) -> Result<(), Fault> {
+        let start = reader.at;
+        let mut members = 0;
+        let mut more = reader.open_object();
+        while more {
+            reader.peek();
+            let at = reader.at;
+            let key = reader.key()?;
+            reader.peek();
+            let index = self.input(key.bytes(self.body), members, reader.at)?;
+            let (Some(column), Some(input)) = (self.columns.get_mut(index), self.inputs.get(index)) else { break };
+            if column.rows > row {
+                return Err(Fault::text(at, format!("JSON object: repeats the input: {}", input.name)));
+            }
+            let value = reader.at;
+            if let Err(fault) = column.read(reader) {
+                return Err(self.explain(fault, value, index));
+            }
+            members += 1;
+            more = reader.next_member()?;
+        }
+        if members < self.inputs.len() {
+            let names: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+            let text = Value::at(self.body, start).text;
+            return Err(Fault::text(start, format!("JSON object: {text} keys must be equal to: {}", names.join(","))));
+        }
+        Ok(())
+    }
+
+    /// The index of the input of that name, looked for first where the first row had it.
+    #[inline]
+    fn input(&mut self, name: &[u8], member: usize, at: usize) -> Result<usize, Fault> {
+        if let Some(&index) = self.order.get(member)
+            && self.inputs.get(index).is_some_and(|input| input.name.as_bytes() == name)
+        {
+            return Ok(index);
+        }
+        let Some(index) = self.inputs.iter().position(|input| input.name.as_bytes() == name) else {
+            let name = String::from_utf8_lossy(name);
+            return Err(Fault::text(at, format!("JSON object: does not have named input: {name}")));
+        };
+        if self.order.len() == member {
+            self.order.push(index);
+        }
+        Ok(index)
+    }
+
+    /// Compares a value that does not fit with the rows before it.
+    #[cold]
+    fn explain(&self, fault: Fault, value: usize, index: usize) -> Fault {
+        let (Some(input), Some(column)) = (self.inputs.get(index), self.columns.get(index)) else { return fault };
+        if !fault.is_structural() || column.rows == 0 {
+            return fault;
+        }
+        let mut alone = Column::new(input.dtype, self.body);
+        let result = alone.read(&mut Reader { bytes: self.body, at: value });
+        result.and_then(|()| same_shape(value, column.shape(), alone.shape())).err().unwrap_or(fault)
+    }
+}

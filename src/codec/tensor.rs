@@ -1,0 +1,327 @@
+//! A tensor of a backend's reply as JSON: its elements, in either of their two encodings.
+//!
+//! Servers send elements as typed fields (`float_val` and its like, where fewer values than
+//! elements mean that the last one repeats) or as `tensor_content`. Nothing a backend sends is
+//! trusted: shapes are multiplied with care and sizes compared before anything is allocated.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::dtype;
+use super::half::{self, Format};
+use super::writer::{self, NanStyle, Number};
+use crate::error::{Error, Result};
+use crate::proto::tensorflow::{DataType, TensorProto};
+
+/// The most elements that a reply may leave to repetition, so that a few bytes from a backend
+/// cannot become gigabytes of text.
+const MAX_REPEATED: usize = 1 << 24;
+
+/// A tensor ready to be written.
+pub(crate) struct Printer<'a> {
+    dimensions: Vec<usize>,
+    write: Write<'a>,
+}
+
+/// Writes a range of elements, separated by commas.
+type Write<'a> = Box<dyn Fn(Range<usize>, &mut Vec<u8>) -> Result<()> + 'a>;
+
+impl<'a> Printer<'a> {
+    /// Checks a named tensor of a reply.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a dtype that has no form in JSON, `INTERNAL` for a tensor whose
+    /// shape and elements disagree.
+    pub(crate) fn new(name: &str, tensor: &'a TensorProto, nan: NanStyle) -> Result<Self> {
+        let (dimensions, elements) = dimensions(name, tensor)?;
+        let write = if elements == 0 { nothing() } else { elements_of(name, tensor, elements, nan)? };
+        Ok(Self { dimensions, write })
+    }
+
+    /// The size of the first dimension; `None` for a scalar.
+    pub(crate) fn batch_size(&self) -> Option<usize> {
+        self.dimensions.first().copied()
+    }
+
+    /// How many elements the tensor has.
+    pub(crate) fn elements(&self) -> usize {
+        self.dimensions.iter().product()
+    }
+
+    /// Writes the whole tensor as nested lists.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.write_nested(&self.dimensions, 0, out)
+    }
+
+    /// Writes one row: everything at one index of the first dimension.
+    pub(crate) fn write_row(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        let inner = self.dimensions.get(1..).unwrap_or_default();
+        self.write_nested(inner, row * inner.iter().product::<usize>(), out)
+    }
+
+    fn write_nested(&self, dimensions: &[usize], start: usize, out: &mut Vec<u8>) -> Result<()> {
+        match dimensions {
+            [] => (self.write)(start..start + 1, out)?,
+            &[size] => {
+                out.push(b'[');
+                if size > 0 {
+                    (self.write)(start..start + size, out)?;
+                }
+                out.push(b']');
+            }
+            [size, inner @ ..] => {
+                out.push(b'[');
+                let stride = inner.iter().product::<usize>();
+                for index in 0..*size {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    // Below an empty dimension there is nothing to nest.
+                    self.write_nested(inner, start + index * stride, out)?;
+                }
+                out.push(b']');
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The dimensions as sizes and the number of elements.
+fn dimensions(name: &str, tensor: &TensorProto) -> Result<(Vec<usize>, usize)> {
+    let disagree = |what: &str| Error::internal(format!("The backend's output {name} has {what}"));
+    let Some(shape) = &tensor.tensor_shape else { return Ok((Vec::new(), 1)) };
+    if shape.unknown_rank {
+        return Err(disagree("an unknown rank"));
+    }
+    if shape.dim.len() > super::MAX_RANK {
+        return Err(disagree("too many dimensions"));
+    }
+    let mut dimensions = Vec::with_capacity(shape.dim.len());
+    let mut elements = 1_usize;
+    let mut lists = 1_usize;
+    for dim in &shape.dim {
+        let size = usize::try_from(dim.size).map_err(|_| disagree("a negative dimension"))?;
+        // Products that leave out the zeros bound the lists to write around no elements, too.
+        lists = lists.checked_mul(size.max(1)).ok_or_else(|| disagree("a shape beyond all memory"))?;
+        elements *= size;
+        dimensions.push(size);
+    }
+    if elements == 0 && lists > MAX_REPEATED {
+        return Err(disagree("too many empty lists"));
+    }
+    Ok((dimensions, elements))
+}
+
+fn nothing<'a>() -> Write<'a> {
+    Box::new(|_, _| Ok(()))
+}
+
+fn elements_of<'a>(name: &str, tensor: &'a TensorProto, elements: usize, nan: NanStyle) -> Result<Write<'a>> {
+    let dtype = dtype::from_wire(tensor.dtype);
+    if dtype == DataType::DtString {
+        return strings(name, tensor, elements);
+    }
+    let Some(width) = dtype::width(dtype) else {
+        let dtype = dtype::name(dtype);
+        return Err(Error::invalid_argument(format!("Failed to write JSON value for tensor type: {dtype}")));
+    };
+    let content = tensor.tensor_content.as_ref();
+    if content.is_empty() {
+        return typed(name, tensor, dtype, elements, nan);
+    }
+    if elements.checked_mul(width) != Some(content.len()) {
+        return Err(Error::internal(format!(
+            "The backend's output {name} has {elements} elements of {width} bytes in {} bytes",
+            content.len()
+        )));
+    }
+    Ok(match dtype {
+        DataType::DtFloat => numbers(content, f32::from_le_bytes, nan),
+        DataType::DtDouble => numbers(content, f64::from_le_bytes, nan),
+        DataType::DtInt8 => numbers(content, i8::from_le_bytes, nan),
+        DataType::DtInt16 => numbers(content, i16::from_le_bytes, nan),
+        DataType::DtInt32 => numbers(content, i32::from_le_bytes, nan),
+        DataType::DtInt64 => numbers(content, i64::from_le_bytes, nan),
+        DataType::DtUint8 => numbers(content, u8::from_le_bytes, nan),
+        DataType::DtUint16 => numbers(content, u16::from_le_bytes, nan),
+        DataType::DtUint32 => numbers(content, u32::from_le_bytes, nan),
+        DataType::DtUint64 => numbers(content, u64::from_le_bytes, nan),
+        DataType::DtBool => numbers(content, |[byte]: [u8; 1]| byte != 0, nan),
+        DataType::DtHalf => short_floats(content, half::HALF, nan),
+        DataType::DtBfloat16 => short_floats(content, half::BFLOAT16, nan),
+        DataType::DtComplex64 => complex(numbers(content, f32::from_le_bytes, nan)),
+        _ => complex(numbers(content, f64::from_le_bytes, nan)),
+    })
+}
+
+/// Writes values with commas between them.
+#[inline(always)]
+fn join<T>(
+    values: impl Iterator<Item = T>,
+    out: &mut Vec<u8>,
+    write: impl Fn(T, &mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(value, out)?;
+    }
+    Ok(())
+}
+
+/// Elements of fixed width, little-endian.
+fn numbers<T: Number + 'static, const WIDTH: usize>(
+    content: &[u8],
+    from_bytes: impl Fn([u8; WIDTH]) -> T + 'static,
+    nan: NanStyle,
+) -> Write<'_> {
+    let (chunks, _) = content.as_chunks::<WIDTH>();
+    Box::new(move |range, out| {
+        let chunks = chunks.get(range).unwrap_or_default();
+        join(chunks.iter(), out, |chunk, out| from_bytes(*chunk).write(out, nan))
+    })
+}
+
+fn short_floats(content: &[u8], format: Format, nan: NanStyle) -> Write<'_> {
+    let (chunks, _) = content.as_chunks::<2>();
+    Box::new(move |range, out| {
+        let chunks = chunks.get(range).unwrap_or_default();
+        join(chunks.iter(), out, |chunk, out| {
+            writer::write_short_float(u16::from_le_bytes(*chunk), format, out, nan)
+        })
+    })
+}
+
+/// Pairs of a real and an imaginary part, each pair a list.
+fn complex(parts: Write<'_>) -> Write<'_> {
+    Box::new(move |range, out| {
+        join(range, out, |index, out| {
+            out.push(b'[');
+            parts(2 * index..2 * index + 2, out)?;
+            out.push(b']');
+            Ok(())
+        })
+    })
+}
+
+/// Elements in the typed field of their dtype.
+fn typed<'a>(
+    name: &str,
+    tensor: &'a TensorProto,
+    dtype: DataType,
+    elements: usize,
+    nan: NanStyle,
+) -> Result<Write<'a>> {
+    let write = |value: Repeated<'a, i32>, format: Format| -> Write<'a> {
+        Box::new(move |range, out| {
+            join(range, out, |index, out| {
+                // The bits travel in the low half of an int32.
+                let [low, high, ..] = value.get(index).to_le_bytes();
+                writer::write_short_float(u16::from_le_bytes([low, high]), format, out, nan)
+            })
+        })
+    };
+    Ok(match dtype {
+        DataType::DtFloat => repeated(name, &tensor.float_val, elements)?.numbers(nan),
+        DataType::DtDouble => repeated(name, &tensor.double_val, elements)?.numbers(nan),
+        DataType::DtInt64 => repeated(name, &tensor.int64_val, elements)?.numbers(nan),
+        DataType::DtUint32 => repeated(name, &tensor.uint32_val, elements)?.numbers(nan),
+        DataType::DtUint64 => repeated(name, &tensor.uint64_val, elements)?.numbers(nan),
+        DataType::DtBool => repeated(name, &tensor.bool_val, elements)?.numbers(nan),
+        DataType::DtHalf => write(repeated(name, &tensor.half_val, elements)?, half::HALF),
+        DataType::DtBfloat16 => write(repeated(name, &tensor.half_val, elements)?, half::BFLOAT16),
+        DataType::DtComplex64 => complex(repeated_pairs(name, &tensor.scomplex_val, elements)?.numbers(nan)),
+        DataType::DtComplex128 => complex(repeated_pairs(name, &tensor.dcomplex_val, elements)?.numbers(nan)),
+        _ => repeated(name, &tensor.int_val, elements)?.numbers(nan),
+    })
+}
+
+/// Values of which the last few stand for all elements behind them.
+#[derive(Clone, Copy)]
+struct Repeated<'a, T> {
+    values: &'a [T],
+    /// How many values at the end repeat together: 2 for complex numbers.
+    period: usize,
+}
+
+fn repeated<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result<Repeated<'a, T>> {
+    if values.len() < elements && elements > MAX_REPEATED {
+        return Err(Error::internal(format!(
+            "The backend's output {name} gives {} values for {elements} elements",
+            values.len()
+        )));
+    }
+    Ok(Repeated { values, period: 1 })
+}
+
+fn repeated_pairs<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result<Repeated<'a, T>> {
+    if values.len() % 2 == 1 {
+        return Err(Error::internal(format!("The backend's output {name} has half a complex number")));
+    }
+    let pairs = repeated(name, values, elements.saturating_mul(2))?;
+    Ok(Repeated { period: 2, ..pairs })
+}
+
+impl<'a, T: Copy + Default> Repeated<'a, T> {
+    /// The value of an element; zero if there are no values at all.
+    fn get(self, index: usize) -> T {
+        let index = match self.values.len() {
+            length if index < length => index,
+            length => length.wrapping_sub(self.period).wrapping_add(index % self.period),
+        };
+        self.values.get(index).copied().unwrap_or_default()
+    }
+
+    fn numbers(self, nan: NanStyle) -> Write<'a>
+    where
+        T: Number,
+    {
+        Box::new(move |range, out| match self.values.get(range.clone()) {
+            Some(values) => join(values.iter(), out, |value, out| value.write(out, nan)),
+            None => join(range, out, |index, out| self.get(index).write(out, nan)),
+        })
+    }
+}
+
+/// Strings; those of an output whose name ends in `_bytes` are written in base64.
+fn strings<'a>(name: &str, tensor: &'a TensorProto, elements: usize) -> Result<Write<'a>> {
+    let write: fn(&[u8], &mut Vec<u8>) =
+        if name.ends_with("_bytes") { writer::write_base64 } else { writer::write_string };
+    let values = if tensor.tensor_content.is_empty() {
+        repeated(name, &tensor.string_val, elements)?;
+        tensor.string_val.clone()
+    } else {
+        string_content(&tensor.tensor_content, elements).ok_or_else(|| {
+            Error::internal(format!("The backend's output {name} has strings whose lengths disagree with their bytes"))
+        })?
+    };
+    Ok(Box::new(move |range, out| {
+        join(range, out, |index, out| {
+            let value = values.get(index).or(values.last()).map_or(&[][..], |value| value);
+            write(value, out);
+            Ok(())
+        })
+    }))
+}
+
+/// Strings in `tensor_content`: the varint lengths of all, then the bytes of all.
+fn string_content(content: &Bytes, elements: usize) -> Option<Vec<Bytes>> {
+    // Every length takes a byte or more.
+    if elements > content.len() {
+        return None;
+    }
+    let mut rest = content.clone();
+    let lengths: Option<Vec<usize>> =
+        (0..elements).map(|_| usize::try_from(prost::decode_length_delimiter(&mut rest).ok()?).ok()).collect();
+    let mut strings = Vec::with_capacity(elements);
+    for length in lengths? {
+        if length > rest.len() {
+            return None;
+        }
+        strings.push(rest.split_to(length));
+    }
+    rest.is_empty().then_some(strings)
+}

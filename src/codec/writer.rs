@@ -1,0 +1,152 @@
+//! JSON text from values, appended to a buffer.
+//!
+//! Floats are written in the shortest form that reads back to the same value of their width
+//! and always look like floats; the text is valid UTF-8 whatever the strings hold.
+
+use super::half::Format;
+use crate::error::{Error, Result};
+
+/// How a NaN or an infinity is written, which JSON has no spelling for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NanStyle {
+    /// As the bare tokens `NaN`, `Infinity` and `-Infinity`, like the original.
+    #[default]
+    Literal,
+    /// As `null`.
+    Null,
+    /// As the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
+    String,
+    /// Not at all: the request fails.
+    Error,
+}
+
+/// A number that can be written as JSON.
+pub(crate) trait Number: Copy {
+    fn write(self, out: &mut Vec<u8>, nan: NanStyle) -> Result<()>;
+}
+
+macro_rules! integers {
+    ($($integer:ty)*) => { $(
+        impl Number for $integer {
+            #[inline]
+            fn write(self, out: &mut Vec<u8>, _: NanStyle) -> Result<()> {
+                out.extend_from_slice(itoa::Buffer::new().format(self).as_bytes());
+                Ok(())
+            }
+        }
+    )* };
+}
+
+integers! { i8 i16 i32 i64 u8 u16 u32 u64 }
+
+macro_rules! floats {
+    ($($float:ty)*) => { $(
+        impl Number for $float {
+            #[inline]
+            fn write(self, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+                if self.is_finite() {
+                    out.extend_from_slice(zmij::Buffer::new().format_finite(self).as_bytes());
+                    Ok(())
+                } else {
+                    write_non_finite(f64::from(self), out, nan)
+                }
+            }
+        }
+    )* };
+}
+
+floats! { f32 f64 }
+
+impl Number for bool {
+    fn write(self, out: &mut Vec<u8>, _: NanStyle) -> Result<()> {
+        out.extend_from_slice(if self { b"true" } else { b"false" });
+        Ok(())
+    }
+}
+
+#[cold]
+fn write_non_finite(value: f64, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+    let token: &[u8] = if value.is_nan() {
+        b"NaN"
+    } else if value > 0.0 {
+        b"Infinity"
+    } else {
+        b"-Infinity"
+    };
+    match nan {
+        NanStyle::Literal => out.extend_from_slice(token),
+        NanStyle::Null => out.extend_from_slice(b"null"),
+        NanStyle::String => {
+            out.push(b'"');
+            out.extend_from_slice(token);
+            out.push(b'"');
+        }
+        NanStyle::Error => {
+            let token = String::from_utf8_lossy(token);
+            return Err(Error::invalid_argument(format!(
+                "The reply holds {token}, which JSON cannot carry (the server runs with --nan error)"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Writes a 16-bit float in the fewest digits that read back to the same bits.
+pub(crate) fn write_short_float(bits: u16, format: Format, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+    let value = format.to_f64(bits);
+    if !value.is_finite() {
+        return write_non_finite(value, out, nan);
+    }
+    // Five significant digits tell all values of either format apart.
+    for precision in 0..5 {
+        let text = format!("{value:.precision$e}");
+        let Ok(shorter) = text.parse::<f64>() else { break };
+        if format.from_f64(shorter) == bits {
+            return shorter.write(out, nan);
+        }
+    }
+    value.write(out, nan)
+}
+
+/// Writes a JSON string. Bytes that are not UTF-8 become replacement characters.
+pub(crate) fn write_string(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for chunk in bytes.utf8_chunks() {
+        write_escaped(chunk.valid().as_bytes(), out);
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{FFFD}".as_bytes());
+        }
+    }
+    out.push(b'"');
+}
+
+fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
+    while let Some(plain) = text.iter().position(|&byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)) {
+        out.extend_from_slice(&text[..plain]);
+        let byte = text[plain];
+        let short = match byte {
+            b'"' | b'\\' => byte,
+            0x08 => b'b',
+            0x0C => b'f',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            _ => b'u',
+        };
+        out.extend_from_slice(&[b'\\', short]);
+        if short == b'u' {
+            const HEX: &[u8; 16] = b"0123456789ABCDEF";
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 0xF));
+            out.extend_from_slice(&[b'0', b'0', HEX[high], HEX[low]]);
+        }
+        text = &text[plain + 1..];
+    }
+    out.extend_from_slice(text);
+}
+
+/// Writes `{"b64": "..."}`, the form of binary strings.
+pub(crate) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"b64\":\"");
+    base64_simd::STANDARD.encode_append(bytes, out);
+    out.extend_from_slice(b"\"}");
+}
