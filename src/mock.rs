@@ -1,0 +1,90 @@
+//! The embedded back end: a real gRPC server with models that are computed, not recorded.
+//!
+//! It answers PredictionService, ModelService and `grpc.health.v1` with the codes and the texts
+//! of TensorFlow Serving, so that a client cannot tell the two apart by anything but the models.
+//! It never reads a file, opens a port or ends a process: the caller owns the listener and the
+//! end. It allocates no more for a tensor than a fixed limit, whatever shape a request claims.
+//!
+//! Known limits: deadlines do not interrupt a run, calls are not batched, and texts of a run lack
+//! the name of the graph's node that TensorFlow appends.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`models`] | the models by name, and which version a request means |
+//! | [`model`] | one model: its graph, versions and labels |
+//! | [`graph`] | what a graph is, and how it is run |
+//! | [`half_plus`], [`affine`], [`echo`] | the graphs |
+//! | [`parse_example`] | `tf.Example`s to a tensor, as a graph does it |
+//! | [`signature`] | short ways to write a signature down |
+//! | [`tensor`], [`numbers`], [`strings`] | tensors, and their two forms on the wire |
+//! | [`predict`], [`inference`], [`metadata`], [`status`] | the calls |
+//! | [`service`] | the two gRPC services |
+
+mod affine;
+mod echo;
+mod graph;
+mod half_plus;
+mod inference;
+mod metadata;
+mod model;
+mod models;
+mod numbers;
+mod parse_example;
+mod predict;
+mod service;
+mod signature;
+mod status;
+mod strings;
+mod tensor;
+
+pub use model::Model;
+pub use models::Models;
+
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::{Router, TcpIncoming};
+
+use crate::error::{Error, Result};
+use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
+use crate::proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
+
+/// The message limit of TensorFlow Serving, in both directions.
+const LARGEST_MESSAGE: usize = (1 << 31) - 1;
+
+/// Large tensors must not wait for a window of 64 KiB to be granted again and again.
+const STREAM_WINDOW: u32 = 16 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+/// Serves until `shutdown` resolves, then lets the calls in flight finish.
+///
+/// # Errors
+///
+/// UNAVAILABLE when the transport fails as a whole; a broken connection is not that.
+pub async fn serve(listener: TcpListener, models: Models, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    router(models)
+        .await
+        .serve_with_incoming_shutdown(incoming, shutdown)
+        .await
+        .map_err(|error| Error::unavailable("the mock's listener failed").with_source(error))
+}
+
+/// The services by themselves, for a caller that brings another transport.
+pub async fn router(models: Models) -> Router {
+    let prediction = PredictionServiceServer::new(service::Prediction::new(models.clone()))
+        .max_decoding_message_size(LARGEST_MESSAGE)
+        .max_encoding_message_size(LARGEST_MESSAGE);
+    let model = ModelServiceServer::new(service::Model::new(models));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    // The server as a whole, the empty name, is SERVING from the start.
+    reporter.set_serving::<PredictionServiceServer<service::Prediction>>().await;
+    reporter.set_serving::<ModelServiceServer<service::Model>>().await;
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        // The real server bounds streams by its threads alone.
+        .max_concurrent_streams(u32::MAX)
+        .add_service(prediction)
+        .add_service(model)
+        .add_service(health)
+}

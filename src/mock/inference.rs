@@ -1,0 +1,188 @@
+//! The calls that take `tf.Example`s: Classify, Regress and MultiInference.
+//!
+//! The examples become one vector of serialized strings, the context put into each, and are fed
+//! to the graph as they are; what is in them is the graph's affair. The built-in models give
+//! scores and no labels.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::graph;
+use super::model::Program;
+use super::models::{Models, Servable};
+use super::predict::{missing_spec, served_spec};
+use super::signature::{CLASSIFY, REGRESS, effective};
+use super::tensor::Tensor;
+use crate::error::{Error, Result};
+use crate::proto::tensorflow::serving::inference_result::Result as TaskResult;
+use crate::proto::tensorflow::serving::input::Kind;
+use crate::proto::tensorflow::serving::{
+    Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications,
+    InferenceResult, InferenceTask, Input, ModelSpec, MultiInferenceRequest, MultiInferenceResponse,
+    Regression, RegressionRequest, RegressionResponse, RegressionResult,
+};
+use crate::proto::tensorflow::{Example, Feature, Features, TensorInfo};
+
+/// Labels with scores for every example.
+pub(super) fn classify(models: &Models, request: &ClassificationRequest) -> Result<ClassificationResponse> {
+    let spec = request.model_spec.as_ref().ok_or_else(missing_spec)?;
+    let call = Call::new(&models.find(spec)?, spec, Method::Classify, UNKNOWN)?;
+    let result = classifications(&call.run(serialize(request.input.as_ref())?)?);
+    Ok(ClassificationResponse { model_spec: Some(call.served), result: Some(result) })
+}
+
+/// One number for every example.
+pub(super) fn regress(models: &Models, request: &RegressionRequest) -> Result<RegressionResponse> {
+    let spec = request.model_spec.as_ref().ok_or_else(missing_spec)?;
+    let call = Call::new(&models.find(spec)?, spec, Method::Regress, UNKNOWN)?;
+    let result = regressions(&call.run(serialize(request.input.as_ref())?)?);
+    Ok(RegressionResponse { model_spec: Some(call.served), result: Some(result) })
+}
+
+/// Several of the above on the same examples.
+pub(super) fn multi_inference(
+    models: &Models,
+    request: &MultiInferenceRequest,
+) -> Result<MultiInferenceResponse> {
+    // Without a task there is no name either, which is what the real server complains about.
+    let first = request.tasks.first().and_then(|task| task.model_spec.clone()).unwrap_or_default();
+    let calls = plan(&models.find(&first)?, &first.name, &request.tasks)?;
+    let names: BTreeSet<&str> = calls.iter().map(|call| graph::tensor_name(&call.input)).collect();
+    if names.len() > 1 {
+        return Err(Error::invalid_argument("Input tensor must be the same for all Signatures."));
+    }
+    let examples = serialize(request.input.as_ref())?;
+    let answer = |call: Call| {
+        let tensor = call.run(examples.clone())?;
+        let result = match call.method {
+            Method::Classify => TaskResult::ClassificationResult(classifications(&tensor)),
+            Method::Regress => TaskResult::RegressionResult(regressions(&tensor)),
+        };
+        Ok(InferenceResult { model_spec: Some(call.served), result: Some(result) })
+    };
+    Ok(MultiInferenceResponse { results: calls.into_iter().map(answer).collect::<Result<_>>()? })
+}
+
+/// What an unknown signature is called outside of MultiInference.
+const UNKNOWN: &str = "No signature was found with the name";
+
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    Classify,
+    Regress,
+}
+
+/// A signature found and checked: one tensor to feed and one to fetch.
+#[derive(Debug)]
+struct Call {
+    program: Arc<Program>,
+    method: Method,
+    input: TensorInfo,
+    output: TensorInfo,
+    served: ModelSpec,
+}
+
+impl Call {
+    fn new(servable: &Servable, spec: &ModelSpec, method: Method, unknown: &str) -> Result<Self> {
+        let name = effective(&spec.signature_name);
+        let signature = servable.program.signatures.get(name);
+        let signature = signature.ok_or_else(|| Error::invalid_argument(format!("{unknown}: {name}")))?;
+        let (method_name, kind, output) = match method {
+            Method::Classify => (CLASSIFY, "classification", "scores"),
+            Method::Regress => (REGRESS, "regression", "outputs"),
+        };
+        if signature.method_name != method_name {
+            let was = &signature.method_name;
+            return Err(Error::invalid_argument(format!(
+                "Expected {kind} signature method_name to be {method_name}. Was: {was}"
+            )));
+        }
+        // Our signatures of these methods have these aliases; a new model may get it wrong.
+        let (Some(input), Some(output)) = (signature.inputs.get("inputs"), signature.outputs.get(output))
+        else {
+            return Err(Error::internal(format!("The mock's signature {name} is no {kind} signature.")));
+        };
+        Ok(Self {
+            program: Arc::clone(&servable.program),
+            method,
+            input: input.clone(),
+            output: output.clone(),
+            served: served_spec(&spec.name, &spec.signature_name, servable.version),
+        })
+    }
+
+    fn run(&self, examples: Vec<Bytes>) -> Result<Tensor> {
+        let feeds = vec![(&self.input, Tensor::of_strings(examples))];
+        let mut tensors = graph::run(self.program.graph.as_ref(), feeds, &[&self.output])?;
+        tensors.pop().ok_or_else(|| Error::internal("The mock's graph answered nothing."))
+    }
+}
+
+/// The calls that the tasks of a MultiInference request ask for.
+fn plan(servable: &Servable, model: &str, tasks: &[InferenceTask]) -> Result<Vec<Call>> {
+    let mut seen = BTreeSet::new();
+    let mut calls = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let spec = task.model_spec.clone().unwrap_or_default();
+        if spec.name.is_empty() {
+            return Err(Error::invalid_argument("Found ModelSpec with an empty model name."));
+        }
+        if spec.name != model {
+            let text = "All ModelSpecs in a MultiInferenceRequest must access the same model name.";
+            return Err(Error::invalid_argument(text));
+        }
+        let name = effective(&spec.signature_name);
+        if !seen.insert(name.to_owned()) {
+            return Err(Error::invalid_argument(format!("Duplicate evaluation of signature: {name}")));
+        }
+        let method = match task.method_name.as_str() {
+            CLASSIFY => Method::Classify,
+            REGRESS => Method::Regress,
+            other => {
+                return Err(Error::unimplemented(format!("Unsupported signature method_name: {other}")));
+            }
+        };
+        calls.push(Call::new(servable, &spec, method, "Requested signature not found in model graph")?);
+    }
+    Ok(calls)
+}
+
+/// The examples of an input, serialized. A feature of an example replaces the context's.
+fn serialize(input: Option<&Input>) -> Result<Vec<Bytes>> {
+    let (examples, context) = match input.and_then(|input| input.kind.as_ref()) {
+        Some(Kind::ExampleList(list)) => (list.examples.as_slice(), None),
+        Some(Kind::ExampleListWithContext(list)) => (list.examples.as_slice(), list.context.as_ref()),
+        None => (&[][..], None),
+    };
+    if examples.is_empty() {
+        return Err(Error::invalid_argument("Input is empty."));
+    }
+    let merge = |example: &Example| {
+        let feature = context.into_iter().chain([example]).flat_map(features).collect();
+        Bytes::from(Example { features: Some(Features { feature }) }.encode_to_vec())
+    };
+    Ok(examples.iter().map(merge).collect())
+}
+
+/// The features that have a kind: one without is as good as none, and replaces nothing.
+fn features(example: &Example) -> impl Iterator<Item = (String, Feature)> {
+    let features = example.features.iter().flat_map(|features: &Features| {
+        let map: &HashMap<String, Feature> = &features.feature;
+        map.iter()
+    });
+    features
+        .filter(|(_, feature)| feature.kind.is_some())
+        .map(|(name, feature)| (name.clone(), feature.clone()))
+}
+
+fn classifications(scores: &Tensor) -> ClassificationResult {
+    let entry = |score| Classifications { classes: vec![Class { label: String::new(), score }] };
+    ClassificationResult { classifications: scores.floats().map(entry).collect() }
+}
+
+fn regressions(values: &Tensor) -> RegressionResult {
+    RegressionResult { regressions: values.floats().map(|value| Regression { value }).collect() }
+}
