@@ -1,0 +1,104 @@
+//! The command line: arguments as typed, made into checked configuration, and the commands.
+//!
+//! Bad arguments end the program with exit code 64, the field's code for a usage error.
+
+mod demo;
+mod mock;
+mod serve;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::{Error, Result};
+
+/// The exit code for arguments that cannot be used (`EX_USAGE`).
+const USAGE: u8 = 64;
+
+/// A REST front door for TensorFlow Serving.
+///
+/// Speaks JSON over HTTP to clients and gRPC to the model server, and answers where TensorFlow
+/// Serving's own REST API would.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    /// What to log: error, warn, info, debug, trace, or a tracing filter such as
+    /// `tfbridge=debug,h2=warn`.
+    #[arg(long, env = "TFBRIDGE_LOG", default_value = "info", global = true)]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the REST API in front of a model server.
+    Serve(serve::Arguments),
+    /// Serve the built-in models over gRPC, as a stand-in for a model server.
+    Mock(mock::Arguments),
+    /// Serve the REST API in front of the built-in models, in one process.
+    Demo(demo::Arguments),
+}
+
+/// Runs the program with the arguments and the environment of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Writing to a closed terminal is no reason to panic.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let filter = match EnvFilter::try_new(&arguments.log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("error: --log {}: {error}", arguments.log);
+            return ExitCode::from(USAGE);
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.message());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(command: Command) -> Result<()> {
+    let shutdown = shutdown_signal()?;
+    match command {
+        Command::Serve(arguments) => serve::run(arguments, shutdown).await,
+        Command::Mock(arguments) => mock::run(arguments, shutdown).await,
+        Command::Demo(arguments) => demo::run(arguments, shutdown).await,
+    }
+}
+
+/// Resolves when the process is told to stop, by an interrupt or by SIGTERM.
+fn shutdown_signal() -> Result<impl Future<Output = ()>> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| Error::internal("Signals cannot be received").with_source(error))
+    };
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Listens on an address.
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Error::unavailable(format!("Cannot listen on {address}: {error}")))
+}

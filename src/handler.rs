@@ -1,0 +1,228 @@
+//! The story of a request, a function per verb: read the body, look the signatures up, decode,
+//! call the backend, encode.
+//!
+//! Everything that goes wrong on the way is an [`Error`]; turning it into a response is the
+//! server's work, and so are headers.
+
+mod body;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::Body;
+
+use crate::codec::predict::{self, Predict};
+use crate::codec::stream::Stream;
+use crate::codec::{example, model};
+use crate::config::{ApiConfig, Config};
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::proto::tensorflow::serving::model_spec::VersionChoice;
+use crate::proto::tensorflow::serving::{
+    ClassificationRequest, GetModelMetadataRequest, GetModelStatusRequest, ModelSpec, PredictRequest,
+    PredictResponse, RegressionRequest,
+};
+use crate::route::{Route, Target};
+use crate::signature::{Known, SignatureCache};
+use crate::upstream::{Deadline, Upstream};
+use tonic::Code;
+
+/// A body above this size is decoded, and a reply above it encoded, off the async workers, so
+/// that small requests need not wait for it.
+const OFFLOAD_SIZE: usize = 1 << 20;
+
+/// Everything that requests need: one for the whole process.
+#[derive(Debug)]
+pub struct Bridge {
+    /// How requests are read and replies written.
+    pub api: ApiConfig,
+    /// What has been counted.
+    pub metrics: Metrics,
+    upstream: Upstream,
+    signatures: SignatureCache,
+}
+
+/// What a request is answered with.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// The body: JSON, but for metrics.
+    pub body: Bytes,
+    /// The version of the model that answered, if the backend said.
+    pub model_version: Option<i64>,
+}
+
+impl From<Vec<u8>> for Reply {
+    fn from(body: Vec<u8>) -> Self {
+        Self { body: body.into(), model_version: None }
+    }
+}
+
+impl Bridge {
+    /// A bridge to the backend of the configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let upstream = Upstream::new(&config.upstream);
+        Self {
+            api: config.api.clone(),
+            metrics: Metrics::new(),
+            signatures: SignatureCache::new(upstream.clone(), config.upstream.signature_ttl),
+            upstream,
+        }
+    }
+
+    /// Answers a request whose route has been found.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the client or the backend did wrong.
+    pub async fn handle<B>(&self, route: &Route, request: Request<B>) -> Result<Reply>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        let deadline = Deadline::after(self.api.timeout);
+        match route {
+            Route::Predict(target) => self.predict(target, request, deadline).await,
+            Route::Classify(target) => self.classify(target, request, deadline).await,
+            Route::Regress(target) => self.regress(target, request, deadline).await,
+            Route::Status(target) => self.status(target, deadline).await,
+            Route::Metadata(target) => self.metadata(target, deadline).await,
+            Route::Metrics => self.metrics.encode().map(|text| text.into_bytes().into()),
+            Route::Preflight => Ok(Reply::default()),
+        }
+    }
+
+    async fn predict<B>(&self, target: &Target, request: Request<B>, deadline: Deadline) -> Result<Reply>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        // The signatures come first, so that numbers are decoded while the body arrives.
+        let known = self.signatures.get(target, deadline).await;
+        let signatures = known.as_ref().ok().map(|known| &known.signatures);
+        let (body, stream) = body::read(request, self.api.max_body_size, deadline, signatures).await?;
+        let known = match known {
+            Ok(known) => known,
+            Err(error) => return Err(predict::check(&body).err().unwrap_or(error)),
+        };
+        let decoded = decode(&body, &known, stream).await?;
+        let (format, first) = (decoded.format, self.call(target, decoded, deadline).await);
+        let (known, reply) = match first {
+            Err(error) if may_be_outdated(&error) => self.retry(target, known, &body, deadline, error).await?,
+            result => (known, result?),
+        };
+        let model_version = version(reply.model_spec.as_ref());
+        self.signatures.check_version(target, &known, model_version);
+        let nan = self.api.nan;
+        let size = reply.outputs.values().map(|tensor| tensor.tensor_content.len()).sum();
+        let body = offload(size, move || predict::encode(&reply.outputs, format, nan)).await?;
+        Ok(Reply { body: body.into(), model_version })
+    }
+
+    async fn call(&self, target: &Target, decoded: Predict, deadline: Deadline) -> Result<PredictResponse> {
+        let request = PredictRequest {
+            model_spec: Some(target.to_spec(&decoded.signature_name)),
+            inputs: decoded.inputs,
+            output_filter: decoded.output_filter,
+            ..PredictRequest::default()
+        };
+        self.upstream.predict(request, deadline).await
+    }
+
+    /// Tries again what the backend rejected, if the model's signatures have changed since we
+    /// learnt them; otherwise the rejection stands.
+    async fn retry(
+        &self,
+        target: &Target,
+        outdated: Arc<Known>,
+        body: &Bytes,
+        deadline: Deadline,
+        error: Error,
+    ) -> Result<(Arc<Known>, PredictResponse)> {
+        self.signatures.forget(target, &outdated);
+        match self.signatures.get(target, deadline).await {
+            Ok(known) if known.signatures != outdated.signatures => {
+                let decoded = decode(body, &known, None).await?;
+                let reply = self.call(target, decoded, deadline).await?;
+                Ok((known, reply))
+            }
+            _ => Err(error),
+        }
+    }
+
+    async fn classify<B>(&self, target: &Target, request: Request<B>, deadline: Deadline) -> Result<Reply>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        let (body, _) = body::read(request, self.api.max_body_size, deadline, None).await?;
+        let examples = offload(body.len(), move || example::decode(&body, "classify")).await?;
+        let request = ClassificationRequest {
+            model_spec: Some(target.to_spec(&examples.signature_name)),
+            input: Some(examples.input),
+        };
+        let reply = self.upstream.classify(request, deadline).await?;
+        let body = example::encode_classifications(&reply.result.unwrap_or_default(), self.api.nan)?;
+        Ok(Reply { body: body.into(), model_version: version(reply.model_spec.as_ref()) })
+    }
+
+    async fn regress<B>(&self, target: &Target, request: Request<B>, deadline: Deadline) -> Result<Reply>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        let (body, _) = body::read(request, self.api.max_body_size, deadline, None).await?;
+        let examples = offload(body.len(), move || example::decode(&body, "regress")).await?;
+        let request = RegressionRequest {
+            model_spec: Some(target.to_spec(&examples.signature_name)),
+            input: Some(examples.input),
+        };
+        let reply = self.upstream.regress(request, deadline).await?;
+        let body = example::encode_regressions(&reply.result.unwrap_or_default(), self.api.nan)?;
+        Ok(Reply { body: body.into(), model_version: version(reply.model_spec.as_ref()) })
+    }
+
+    async fn status(&self, target: &Target, deadline: Deadline) -> Result<Reply> {
+        // The original ignores a label here, and so does the backend.
+        let request = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
+        let reply = self.upstream.status(request, deadline).await?;
+        Ok(model::encode_status(&reply)?.into())
+    }
+
+    async fn metadata(&self, target: &Target, deadline: Deadline) -> Result<Reply> {
+        let request = GetModelMetadataRequest {
+            model_spec: Some(target.to_spec("")),
+            metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
+        };
+        let reply = self.upstream.metadata(request, deadline).await?;
+        let model_version = version(reply.model_spec.as_ref());
+        Ok(Reply { body: model::encode_metadata(&reply)?.into(), model_version })
+    }
+}
+
+async fn decode(body: &Bytes, known: &Arc<Known>, stream: Option<Stream>) -> Result<Predict> {
+    // What a stream has decoded already takes no time any more.
+    let size = if stream.is_some() { 0 } else { body.len() };
+    let (body, known) = (body.clone(), Arc::clone(known));
+    offload(size, move || predict::decode_after(&body, &known.signatures, stream)).await
+}
+
+/// Runs work on the codec where it disturbs nobody: here if it is small, else on a thread of
+/// its own.
+async fn offload<T: Send + 'static>(size: usize, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    if size < OFFLOAD_SIZE {
+        return work();
+    }
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::internal("The request could not be processed").with_source(error)))
+}
+
+/// The codes with which a backend rejects tensors that fit another version of the model.
+fn may_be_outdated(error: &Error) -> bool {
+    matches!(error.code(), Code::InvalidArgument | Code::FailedPrecondition)
+}
+
+fn version(spec: Option<&ModelSpec>) -> Option<i64> {
+    match spec?.version_choice {
+        Some(VersionChoice::Version(version)) => Some(version),
+        _ => None,
+    }
+}

@@ -1,0 +1,166 @@
+//! Reads a request's body: within its limit, before the deadline, decompressed, and decoded
+//! along the way where that helps.
+
+use std::io::Read;
+
+use bytes::{Bytes, BytesMut};
+use flate2::read::GzDecoder;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, Request};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use crate::codec::signature::Signatures;
+use crate::codec::stream::Stream;
+use crate::error::{Error, Result};
+use crate::upstream::Deadline;
+
+/// Bodies are collected in a buffer of this size at first, whatever length they announce.
+const INITIAL_BUFFER: usize = 4 << 20;
+
+/// From this size on a body is decoded while it arrives, in steps of about this size: a step
+/// takes less than a tenth of a millisecond.
+const STREAM_STEP: usize = 128 << 10;
+
+/// Reads the body. With signatures, numbers in large bodies are decoded as they arrive.
+pub(super) async fn read<B>(
+    request: Request<B>,
+    limit: usize,
+    deadline: Deadline,
+    signatures: Option<&Signatures>,
+) -> Result<(Bytes, Option<Stream>)>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
+    let (head, body) = request.into_parts();
+    let is_gzip = is_gzip(&head.headers);
+    let signatures = signatures.filter(|_| !is_gzip);
+    let (body, stream) =
+        deadline.limit("reading the body", collect(&head.headers, body, limit, signatures)).await??;
+    if is_gzip {
+        return Ok((inflate(&body, limit)?, None));
+    }
+    Ok((body, stream))
+}
+
+async fn collect<B>(
+    headers: &HeaderMap,
+    mut body: B,
+    limit: usize,
+    signatures: Option<&Signatures>,
+) -> Result<(Bytes, Option<Stream>)>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
+    let too_large = || Error::payload_too_large(format!("The body is larger than {limit} bytes"));
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let Some(first) = next_data(&mut body).await? else { return Ok((Bytes::new(), None)) };
+    if first.len() > limit {
+        return Err(too_large());
+    }
+    if announced == Some(first.len()) {
+        return Ok((first, None));
+    }
+    let capacity = announced.unwrap_or_default().clamp(first.len(), INITIAL_BUFFER.max(first.len()));
+    let mut buffer = BytesMut::with_capacity(capacity);
+    buffer.extend_from_slice(&first);
+    drop(first);
+    let mut stream = None;
+    let mut decoded = 0;
+    while let Some(data) = next_data(&mut body).await? {
+        if buffer.len() + data.len() > limit {
+            return Err(too_large());
+        }
+        buffer.extend_from_slice(&data);
+        if let Some(signatures) = signatures
+            && buffer.len() - decoded >= STREAM_STEP
+        {
+            stream.get_or_insert_with(Stream::new).feed(&buffer, signatures);
+            decoded = buffer.len();
+        }
+    }
+    Ok((buffer.freeze(), stream))
+}
+
+async fn next_data<B>(body: &mut B) -> Result<Option<Bytes>>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| Error::invalid_argument("The body could not be read to its end").with_source(error))?;
+        // Trailers mean nothing here.
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// Any content encoding with `gzip` in its name is gzip, as in the original.
+fn is_gzip(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|encoding| encoding.to_ascii_lowercase().contains("gzip"))
+}
+
+/// Inflates a body of one gzip member, like the original: what is no such thing is an error
+/// with the status that its empty document has.
+fn inflate(body: &[u8], limit: usize) -> Result<Bytes> {
+    let broken = |reason: &str| {
+        Error::invalid_argument(format!("JSON Parse error: The document is empty (the gzip body {reason})"))
+    };
+    let mut decoder = GzDecoder::new(body);
+    let mut inflated = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let read = decoder.by_ref().take(most).read_to_end(&mut inflated);
+    if inflated.len() > limit {
+        return Err(Error::payload_too_large(format!("The body inflates to more than {limit} bytes")));
+    }
+    read.map_err(|error| broken(&error.to_string()).with_source(error))?;
+    if !decoder.into_inner().is_empty() {
+        return Err(broken("has bytes behind its end"));
+    }
+    Ok(inflated.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &[u8] = b"{\"instances\":[1.0]}";
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn one_member_inflates() {
+        assert_eq!(inflate(&gzip(PLAIN), 100).unwrap(), PLAIN);
+    }
+
+    #[test]
+    fn broken_gzip_is_a_bad_request() {
+        let whole = gzip(PLAIN);
+        let mut wrong_sum = whole.clone();
+        wrong_sum[whole.len() - 6] ^= 1;
+        let two_members = [whole.clone(), whole.clone()].concat();
+        for body in [PLAIN, &whole[..whole.len() - 1], &wrong_sum, &two_members, b""] {
+            let error = inflate(body, 100).unwrap_err();
+            assert_eq!(error.status(), 400, "{error}");
+            assert!(error.message().contains("The document is empty"), "{error}");
+        }
+    }
+
+    #[test]
+    fn inflated_bytes_are_limited() {
+        let bomb = gzip(&vec![b' '; 1 << 20]);
+        assert_eq!(inflate(&bomb, 1 << 19).unwrap_err().status(), 413);
+    }
+}
