@@ -1,0 +1,115 @@
+//! The codec beside serde, on the payloads that people send: `cargo bench --bench codec`.
+//!
+//! Each line is one payload: its letter, the direction, our best time per request, that in MB
+//! of JSON per second, and the ratio to the serde baseline's best time in the same run, which
+//! is `serde_json::Value` for requests and `serde_json::to_vec` of nested rows for replies.
+//! Ours and the baselines take turns, so that a slow moment of the machine hits all of them.
+//! Letters as arguments choose payloads; `--quick` takes few rounds, as a test that it runs.
+
+#[path = "payload.rs"]
+mod payload;
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use payload::{Decode, Encode};
+use prost::Message;
+use tfbridge::codec::NanStyle;
+use tfbridge::codec::predict::{self, Format};
+use tfbridge::proto::tensorflow::serving::PredictRequest;
+
+/// How long the rounds of one payload go on.
+const TIME: Duration = Duration::from_secs(3);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let time = if arguments.iter().any(|argument| argument == "--quick") { Duration::ZERO } else { TIME };
+    let letters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let chosen = |letter: &str| letters.is_empty() || letters.iter().any(|chosen| *chosen == letter);
+    for letter in payload::DECODE.into_iter().filter(|letter| chosen(letter)) {
+        bench_decode(&payload::decode(letter), time);
+    }
+    for letter in payload::ENCODE.into_iter().filter(|letter| chosen(letter)) {
+        bench_encode(&payload::encode(letter), time);
+    }
+}
+
+fn bench_decode(payload: &Decode, time: Duration) {
+    let body = Bytes::from(payload.json.clone());
+    let ours = || {
+        let decoded = predict::decode(&body, &payload.signatures).expect("the payload is valid");
+        black_box(decoded.inputs.len());
+    };
+    // As TensorFlow Serving's converter was measured: to the bytes that go to the model server.
+    let serialized = || {
+        let decoded = predict::decode(&body, &payload.signatures).expect("the payload is valid");
+        let request = PredictRequest { inputs: decoded.inputs, ..PredictRequest::default() };
+        black_box(request.encode_to_vec());
+    };
+    let value = || {
+        let value: serde_json::Value = serde_json::from_slice(&body).expect("the payload is JSON");
+        black_box(value);
+    };
+    let typed = || (payload.typed)(&body);
+    let [ours, serialized, value, typed] = race([&ours, &serialized, &value, &typed], time);
+    report(
+        payload.letter,
+        "decode",
+        body.len(),
+        ours,
+        value,
+        &format!("serde_json::Value {}, typed {}, ours serialized {}", show(value), show(typed), show(serialized)),
+    );
+}
+
+fn bench_encode(payload: &Encode, time: Duration) {
+    let outputs = HashMap::from([("scores".to_owned(), payload.tensor.clone())]);
+    let encode = || predict::encode(&outputs, Format::Row, NanStyle::Literal).expect("the payload is valid");
+    let size = encode().len();
+    let ours = || {
+        black_box(encode());
+    };
+    let rows = || (payload.rows)();
+    let value = || (payload.value)();
+    let [ours, rows, value] = race([&ours, &rows, &value], time);
+    let baselines = format!("serde_json::to_vec {}, of Value {}", show(rows), show(value));
+    report(payload.letter, "encode", size, ours, rows, &baselines);
+}
+
+/// The best time of each contestant; they take turns.
+fn race<const N: usize>(contestants: [&dyn Fn(); N], time: Duration) -> [Duration; N] {
+    let mut best = [Duration::MAX; N];
+    let start = Instant::now();
+    for round in 0.. {
+        for (contestant, best) in contestants.iter().zip(&mut best) {
+            // A turn is long enough for the clock, and short enough to find a quiet moment.
+            let turn = Instant::now();
+            let mut count = 0;
+            while count == 0 || (turn.elapsed() < Duration::from_micros(200) && count < 1000) {
+                contestant();
+                count += 1;
+            }
+            *best = (*best).min(turn.elapsed() / count);
+        }
+        if round > 0 && start.elapsed() >= time {
+            break;
+        }
+    }
+    best
+}
+
+fn report(letter: &str, direction: &str, bytes: usize, ours: Duration, baseline: Duration, detail: &str) {
+    let megabytes = bytes as f64 / 1e6 / ours.as_secs_f64();
+    let ratio = ours.as_secs_f64() / baseline.as_secs_f64();
+    println!(
+        "{letter:<4} {direction} {bytes:>9} bytes {:>9} {megabytes:>6.0} MB/s  ratio {ratio:.3}  ({detail})",
+        show(ours)
+    );
+}
+
+fn show(time: Duration) -> String {
+    let micros = time.as_secs_f64() * 1e6;
+    if micros < 1000.0 { format!("{micros:.2} µs") } else { format!("{:.2} ms", micros / 1000.0) }
+}
