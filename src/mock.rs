@@ -1,6 +1,6 @@
 //! The embedded back end: a real gRPC server with models that are computed, not recorded.
 //!
-//! It answers PredictionService, ModelService and `grpc.health.v1` with the codes and the texts
+//! It answers `PredictionService`, `ModelService` and `grpc.health.v1` with the codes and the texts
 //! of TensorFlow Serving, so that a client cannot tell the two apart by anything but the models.
 //! It never reads a file, opens a port or ends a process: the caller owns the listener and the
 //! end. It allocates no more for a tensor than a fixed limit, whatever shape a request claims.
@@ -10,15 +10,15 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`models`] | the models by name, and which version a request means |
-//! | [`model`] | one model: its graph, versions and labels |
-//! | [`graph`] | what a graph is, and how it is run |
-//! | [`half_plus`], [`affine`], [`echo`] | the graphs |
-//! | [`parse_example`] | `tf.Example`s to a tensor, as a graph does it |
-//! | [`signature`] | short ways to write a signature down |
-//! | [`tensor`], [`numbers`], [`strings`] | tensors, and their two forms on the wire |
-//! | [`predict`], [`inference`], [`metadata`], [`status`] | the calls |
-//! | [`service`] | the two gRPC services |
+//! | `models` | the models by name, and which version a request means |
+//! | `model` | one model: its graph, versions and labels |
+//! | `graph` | what a graph is, and how it is run |
+//! | `half_plus`, `affine`, `echo` | the graphs |
+//! | `parse_example` | `tf.Example`s to a tensor, as a graph does it |
+//! | `signature` | short ways to write a signature down |
+//! | `tensor`, `numbers`, `strings` | tensors, and their two forms on the wire |
+//! | `predict`, `inference`, `metadata`, `status` | the calls |
+//! | `service` | the two gRPC services |
 
 mod affine;
 mod echo;
@@ -87,4 +87,49 @@ pub async fn router(models: Models) -> Router {
         .add_service(prediction)
         .add_service(model)
         .add_service(health)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+
+    use super::*;
+    use crate::proto::tensorflow::serving::prediction_service_client::PredictionServiceClient;
+    use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest};
+    use crate::proto::tensorflow::{DataType, TensorProto};
+
+    #[tokio::test]
+    async fn it_serves_until_it_is_told_to_stop() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move { drop(stopped.await) };
+        let server = tokio::spawn(serve(listener, Models::builtin(), shutdown));
+
+        let mut health = HealthClient::connect(address.clone()).await.unwrap();
+        for service in ["", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"] {
+            let request = HealthCheckRequest { service: service.to_owned() };
+            assert_eq!(health.check(request).await.unwrap().get_ref().status, 1, "{service}");
+        }
+        let mut client = PredictionServiceClient::connect(address).await.unwrap();
+        let x =
+            TensorProto { dtype: DataType::DtFloat.into(), float_val: vec![3.0], ..TensorProto::default() };
+        let request = |name: &str| PredictRequest {
+            model_spec: Some(ModelSpec { name: name.to_owned(), ..ModelSpec::default() }),
+            inputs: [("x".to_owned(), x.clone())].into(),
+            ..PredictRequest::default()
+        };
+        let reply = client.predict(request("half_plus_two")).await.unwrap().into_inner();
+        assert_eq!(reply.outputs["y"].float_val, [3.5]);
+        let status = client.predict(request("m")).await.unwrap_err();
+        assert_eq!(
+            (status.code(), status.message()),
+            (tonic::Code::NotFound, "Servable not found for request: Latest(m)")
+        );
+
+        drop(stop);
+        server.await.unwrap().unwrap();
+    }
 }

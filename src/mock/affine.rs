@@ -1,4 +1,5 @@
-//! `affine100`: one number out of a hundred, `x · w + b` with `w[i] = (i + 1)/100` and `b = 1/2`.
+//! `affine100`: one number out of a hundred, `x · w + b` with `w[i] = (i - 50)/64` and `b = 1/2`,
+//! the same function that `deploy/export_model.py` exports.
 //!
 //! The sum is taken in doubles and rounded once, so small whole inputs give the answer that one
 //! works out by hand. The shape is checked the way a matrix product checks it.
@@ -43,7 +44,7 @@ impl Graph for Affine {
 /// The prediction for one row.
 #[expect(clippy::cast_possible_truncation, reason = "the one rounding of the sum")]
 fn predict(row: &[f32]) -> f32 {
-    let products = row.iter().zip(1_u32..).map(|(&x, number)| f64::from(x) * f64::from(number) / 100.0);
+    let products = row.iter().zip(-50_i32..).map(|(&x, weight)| f64::from(x) * f64::from(weight) / 64.0);
     (products.sum::<f64>() + BIAS) as f32
 }
 
@@ -63,7 +64,8 @@ mod tests {
     #[test]
     fn rows_of_a_hundred_become_one_number() {
         check(&[1, 100], 0.0, Ok(&[0.5]));
-        check(&[2, 100], 1.0, Ok(&[51.0, 51.0]));
+        // The weights from -50 to 49 add up to -50.
+        check(&[2, 100], 64.0, Ok(&[-49.5, -49.5]));
         check(&[0, 100], 1.0, Ok(&[]));
         check(&[100], 1.0, Err("In[0] is not a matrix"));
         check(&[1, 3], 1.0, Err("Matrix size-incompatible: In[0]: [1,3], In[1]: [100,1]"));

@@ -1,4 +1,4 @@
-//! The calls that take `tf.Example`s: Classify, Regress and MultiInference.
+//! The calls that take `tf.Example`s: Classify, Regress and `MultiInference`.
 //!
 //! The examples become one vector of serialized strings, the context put into each, and are fed
 //! to the graph as they are; what is in them is the graph's affair. The built-in models give
@@ -66,7 +66,7 @@ pub(super) fn multi_inference(
     Ok(MultiInferenceResponse { results: calls.into_iter().map(answer).collect::<Result<_>>()? })
 }
 
-/// What an unknown signature is called outside of MultiInference.
+/// What an unknown signature is called outside of `MultiInference`.
 const UNKNOWN: &str = "No signature was found with the name";
 
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +121,7 @@ impl Call {
     }
 }
 
-/// The calls that the tasks of a MultiInference request ask for.
+/// The calls that the tasks of a `MultiInference` request ask for.
 fn plan(servable: &Servable, model: &str, tasks: &[InferenceTask]) -> Result<Vec<Call>> {
     let mut seen = BTreeSet::new();
     let mut calls = Vec::with_capacity(tasks.len());
@@ -185,4 +185,114 @@ fn classifications(scores: &Tensor) -> ClassificationResult {
 
 fn regressions(values: &Tensor) -> RegressionResult {
     RegressionResult { regressions: values.floats().map(|value| Regression { value }).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::tensorflow::FloatList;
+    use crate::proto::tensorflow::feature::Kind as FeatureKind;
+    use crate::proto::tensorflow::serving::ExampleListWithContext;
+
+    fn example(x: Option<f32>) -> Example {
+        let kind = x.map(|x| FeatureKind::FloatList(FloatList { value: vec![x] }));
+        let feature = [("x".to_owned(), Feature { kind })].into();
+        Example { features: Some(Features { feature }) }
+    }
+
+    fn input(examples: &[Option<f32>], context: Option<f32>) -> Option<Input> {
+        let examples = examples.iter().copied().map(example).collect();
+        let context = context.map(|x| example(Some(x)));
+        Some(Input { kind: Some(Kind::ExampleListWithContext(ExampleListWithContext { examples, context })) })
+    }
+
+    fn spec(signature_name: &str) -> Option<ModelSpec> {
+        let (name, signature_name) = ("half_plus_two".to_owned(), signature_name.to_owned());
+        Some(ModelSpec { name, signature_name, version_choice: None })
+    }
+
+    fn check_regress(signature: &str, input: Option<Input>, expected: Result<&[f32], &str>) {
+        let request = RegressionRequest { model_spec: spec(signature), input };
+        let result = regress(&Models::builtin(), &request).map(|reply| {
+            let regressions = reply.result.unwrap().regressions;
+            regressions.iter().map(|regression| regression.value).collect::<Vec<_>>()
+        });
+        assert_eq!(result.as_deref().map_err(Error::message), expected, "{signature}");
+    }
+
+    #[test]
+    fn examples_are_regressed_or_refused() {
+        let one = || input(&[Some(80.0)], None);
+        check_regress("regress_x_to_y", one(), Ok(&[42.0]));
+        check_regress("regress_x_to_y2", one(), Ok(&[43.0]));
+        check_regress("regress_x_to_y", input(&[Some(80.0), None], Some(2.0)), Ok(&[42.0, 3.0]));
+        check_regress("regress_x_to_y", None, Err("Input is empty."));
+        check_regress("regress_x_to_y", input(&[], Some(2.0)), Err("Input is empty."));
+        check_regress("s", one(), Err("No signature was found with the name: s"));
+        check_regress(
+            "classify_x_to_y",
+            one(),
+            Err("Expected regression signature method_name to be tensorflow/serving/regress. \
+                 Was: tensorflow/serving/classify"),
+        );
+        // As the original: the signature declares floats, and examples are strings.
+        check_regress("regress_x2_to_y3", one(), Err("Expects arg[0] to be float but string is provided"));
+    }
+
+    #[test]
+    fn classes_have_scores_and_no_labels() {
+        let input = input(&[Some(20.0)], None);
+        let request = ClassificationRequest { model_spec: spec("classify_x_to_y"), input };
+        let reply = classify(&Models::builtin(), &request).unwrap();
+        assert_eq!(reply.model_spec.unwrap().signature_name, "classify_x_to_y");
+        let class = Class { label: String::new(), score: 12.0 };
+        assert_eq!(reply.result.unwrap().classifications, [Classifications { classes: vec![class] }]);
+    }
+
+    fn infer(tasks: &[(&str, &str)]) -> Result<MultiInferenceResponse> {
+        let task = |&(signature, method): &(&str, &str)| InferenceTask {
+            model_spec: spec(signature),
+            method_name: method.to_owned(),
+        };
+        let tasks = tasks.iter().map(task).collect();
+        multi_inference(
+            &Models::builtin(),
+            &MultiInferenceRequest { tasks, input: input(&[Some(80.0)], None) },
+        )
+    }
+
+    #[test]
+    fn tasks_share_the_examples() {
+        let reply = infer(&[("regress_x_to_y2", REGRESS), ("classify_x_to_y", CLASSIFY)]).unwrap();
+        let results: Vec<_> = reply.results.into_iter().map(|result| result.result.unwrap()).collect();
+        let class = Class { label: String::new(), score: 42.0 };
+        let classifications = vec![Classifications { classes: vec![class] }];
+        assert_eq!(
+            results,
+            [
+                TaskResult::RegressionResult(RegressionResult {
+                    regressions: vec![Regression { value: 43.0 }]
+                }),
+                TaskResult::ClassificationResult(ClassificationResult { classifications }),
+            ]
+        );
+    }
+
+    #[test]
+    fn tasks_are_refused_in_the_words_of_tensorflow_serving() {
+        let regress = ("regress_x_to_y", REGRESS);
+        let cases: [(&[(&str, &str)], &str); 5] = [
+            (&[], "INVALID_ARGUMENT: ModelSpec has no name specified."),
+            (&[("s", REGRESS)], "INVALID_ARGUMENT: Requested signature not found in model graph: s"),
+            (&[regress, regress], "INVALID_ARGUMENT: Duplicate evaluation of signature: regress_x_to_y"),
+            (&[("regress_x_to_y", "m")], "UNIMPLEMENTED: Unsupported signature method_name: m"),
+            (
+                &[regress, ("regress_x2_to_y3", REGRESS)],
+                "INVALID_ARGUMENT: Input tensor must be the same for all Signatures.",
+            ),
+        ];
+        for (tasks, expected) in cases {
+            assert_eq!(infer(tasks).unwrap_err().to_string(), expected);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The GetModelMetadata call: the signatures of a version.
+//! The `GetModelMetadata` call: the signatures of a version.
 
 use std::collections::HashMap;
 
@@ -35,4 +35,40 @@ pub(super) fn get(models: &Models, request: &GetModelMetadataRequest) -> Result<
         model_spec: Some(served_spec(&spec.name, "", servable.version)),
         metadata: HashMap::from([(FIELD.to_owned(), packed)]),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::tensorflow::serving::ModelSpec;
+
+    fn request(name: Option<&str>, fields: &[&str]) -> GetModelMetadataRequest {
+        GetModelMetadataRequest {
+            model_spec: name.map(|name| ModelSpec { name: name.to_owned(), ..ModelSpec::default() }),
+            metadata_field: fields.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn signatures_are_packed_whole() {
+        let reply = get(&Models::builtin(), &request(Some("half_plus_two"), &[FIELD])).unwrap();
+        assert_eq!(reply.model_spec, Some(served_spec("half_plus_two", "", 124)));
+        let packed = &reply.metadata[FIELD];
+        assert_eq!(packed.type_url, TYPE_URL);
+        let map = SignatureDefMap::decode(packed.value.as_slice()).unwrap().signature_def;
+        assert_eq!(map.len(), 6);
+        assert_eq!(map["regress_x2_to_y3"].inputs["inputs"].tensor_shape.as_ref().unwrap().dim[0].size, -1);
+    }
+
+    #[test]
+    fn other_requests_are_refused() {
+        for (name, fields, expected) in [
+            (None, &[][..], "Missing ModelSpec"),
+            (Some("m"), &[], "GetModelMetadataRequest must specify at least one metadata_field"),
+            (Some("m"), &[FIELD, "f"], "Metadata field f is not supported"),
+            (Some("m"), &[FIELD], "Servable not found for request: Latest(m)"),
+        ] {
+            assert_eq!(get(&Models::builtin(), &request(name, fields)).unwrap_err().message(), expected);
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub struct Model {
     pub(super) labels: BTreeMap<String, i64>,
 }
 
-/// A graph with the signatures through which it is called, as a SavedModel holds them.
+/// A graph with the signatures through which it is called, as a `SavedModel` holds them.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) graph: Box<dyn Graph>,

@@ -64,7 +64,7 @@ impl Models {
     ///
     /// # Errors
     ///
-    /// NOT_FOUND when there is no such model.
+    /// `NOT_FOUND` when there is no such model.
     pub fn load(&self, name: &str, version: i64) -> Result<()> {
         self.change(name, |model| model.versions.insert(version, State::Available))
     }
@@ -73,7 +73,7 @@ impl Models {
     ///
     /// # Errors
     ///
-    /// NOT_FOUND when there is no such model.
+    /// `NOT_FOUND` when there is no such model.
     pub fn unload(&self, name: &str, version: i64) -> Result<()> {
         self.change(name, |model| model.versions.insert(version, State::End))
     }
@@ -82,7 +82,7 @@ impl Models {
     ///
     /// # Errors
     ///
-    /// NOT_FOUND when there is no such model.
+    /// `NOT_FOUND` when there is no such model.
     pub fn set_label(&self, name: &str, label: &str, version: i64) -> Result<()> {
         self.change(name, |model| model.labels.insert(label.to_owned(), version))
     }

@@ -1,4 +1,4 @@
-//! What the ParseExample operation of `half_plus_two` does: strings in, the feature `x` out.
+//! What the `ParseExample` operation of `half_plus_two` does: strings in, the feature `x` out.
 //!
 //! Texts are TensorFlow's. The operation parses every feature it was configured for, so a wrong
 //! `x2` is refused although nobody asks for its value.

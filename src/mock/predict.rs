@@ -122,3 +122,119 @@ fn aliases<T>(map: &HashMap<String, T>) -> BTreeSet<&String> {
 fn joined<'a>(aliases: impl IntoIterator<Item = &'a &'a String>) -> String {
     aliases.into_iter().map(|alias| alias.as_str()).collect::<Vec<_>>().join(",")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::tensorflow::DataType;
+
+    fn tensor(dtype: DataType) -> TensorProto {
+        let mut proto = TensorProto { dtype: dtype.into(), ..TensorProto::default() };
+        match dtype {
+            DataType::DtFloat => proto.float_val.push(4.0),
+            DataType::DtInt64 => proto.int64_val.push(-5),
+            DataType::DtString => proto.string_val.push("é".into()),
+            _ => {}
+        }
+        proto
+    }
+
+    fn request(model: &str, signature: &str, inputs: &[(&str, DataType)], filter: &[&str]) -> PredictRequest {
+        PredictRequest {
+            model_spec: Some(ModelSpec {
+                name: model.to_owned(),
+                signature_name: signature.to_owned(),
+                version_choice: None,
+            }),
+            inputs: inputs.iter().map(|&(alias, dtype)| (alias.to_owned(), tensor(dtype))).collect(),
+            output_filter: filter.iter().map(ToString::to_string).collect(),
+            ..PredictRequest::default()
+        }
+    }
+
+    #[test]
+    fn the_reply_says_what_answered() {
+        let x = [("x", DataType::DtFloat)];
+        let reply = predict(&Models::builtin(), &request("half_plus_three", "", &x, &[])).unwrap();
+        let version_choice = Some(VersionChoice::Version(124));
+        let signature_name = "serving_default".to_owned();
+        let expected = ModelSpec { name: "half_plus_three".to_owned(), signature_name, version_choice };
+        assert_eq!(reply.model_spec, Some(expected));
+        assert_eq!(reply.outputs["y"].float_val, [5.0]);
+        // Scalars have a shape that is there, without dimensions.
+        assert_eq!(reply.outputs["y"].tensor_shape.as_ref().unwrap().dim, []);
+        let x2 = [("inputs", DataType::DtFloat)];
+        let reply = predict(&Models::builtin(), &request("half_plus_two", "regress_x2_to_y3", &x2, &[]));
+        assert_eq!(reply.unwrap().outputs["outputs"].float_val, [5.0]);
+    }
+
+    #[test]
+    fn outputs_are_chosen_and_written_as_asked() {
+        let inputs = [("a", DataType::DtFloat), ("b", DataType::DtInt64), ("s", DataType::DtString)];
+        let all = request("echo", "mixed", &inputs, &[]);
+        let reply = predict(&Models::builtin(), &all).unwrap();
+        assert_eq!(reply.outputs.len(), 3);
+        assert_eq!(reply.outputs["b"].int64_val, [-5]);
+        assert_eq!(reply.outputs["s"].string_val, ["é"]);
+        let some = request("echo", "mixed", &inputs, &["s", "a"]);
+        let reply = predict(&Models::builtin().tensor_content(true), &some).unwrap();
+        assert_eq!(reply.outputs.len(), 2);
+        assert_eq!(reply.outputs["s"].tensor_content, "\u{2}é");
+        assert_eq!(reply.outputs["a"].tensor_content, &b"\0\0\x80\x40"[..]);
+    }
+
+    #[test]
+    fn every_dtype_is_echoed() {
+        let models = Models::builtin();
+        for (name, signature) in &models.find(&served_spec("echo", "", 1)).unwrap().program.signatures {
+            let inputs: Vec<_> =
+                signature.inputs.iter().map(|(alias, info)| (alias.as_str(), info.dtype())).collect();
+            let reply = predict(&models, &request("echo", name, &inputs, &[])).unwrap();
+            assert_eq!(reply.outputs.len(), inputs.len(), "{name}");
+            for output in reply.outputs.values() {
+                assert!(inputs.iter().any(|(_, dtype)| *dtype == output.dtype()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_have_the_codes_and_texts_of_tensorflow_serving() {
+        const FLOAT: DataType = DataType::DtFloat;
+        let check = |request: &PredictRequest, expected: &str| {
+            assert_eq!(predict(&Models::builtin(), request).unwrap_err().to_string(), expected);
+        };
+        check(&PredictRequest::default(), "INVALID_ARGUMENT: Missing ModelSpec");
+        let two = |inputs: &[(&str, DataType)], filter: &[&str]| request("half_plus_two", "", inputs, filter);
+        check(
+            &request("half_plus_two", "s", &[], &[]),
+            "FAILED_PRECONDITION: Serving signature key \"s\" not found.",
+        );
+        check(
+            &two(&[("x", FLOAT), ("z", FLOAT)], &[]),
+            "INVALID_ARGUMENT: input size does not match signature: 2!=1 len({x,z}) != len({x}). \
+             Sent extra: {z}. Missing but required: {}.",
+        );
+        check(
+            &request("echo", "mixed", &[("a", FLOAT)], &[]),
+            "INVALID_ARGUMENT: input size does not match signature: 1!=3 len({a}) != len({a,b,s}). \
+             Sent extra: {}. Missing but required: {b,s}.",
+        );
+        check(
+            &two(&[("z", FLOAT)], &[]),
+            "INVALID_ARGUMENT: Signature input alias: x(feed name: x:0) not found in request and no default \
+             value provided. Inputs expected to be in the request {z}, or default input alias set: ",
+        );
+        let x = [("x", FLOAT)];
+        check(
+            &two(&x, &["q"]),
+            "INVALID_ARGUMENT: output tensor alias not found in signature: q Outputs expected to be in the \
+             set {y}.",
+        );
+        check(&two(&x, &["y", "y"]), "INVALID_ARGUMENT: duplicate output tensor alias: y");
+        check(
+            &two(&[("x", DataType::DtInt32)], &[]),
+            "INVALID_ARGUMENT: Expects arg[0] to be float but int32 is provided",
+        );
+        check(&two(&[("x", DataType::DtInvalid)], &[]), "INVALID_ARGUMENT: tensor parsing error: x");
+    }
+}

@@ -1,4 +1,4 @@
-//! The calls of ModelService: which versions there are, and new labels for them.
+//! The calls of `ModelService`: which versions there are, and new labels for them.
 //!
 //! Of a new configuration only the labels are taken over. No model is loaded, unloaded or
 //! forgotten by it: there are no files that it could name.
@@ -71,4 +71,66 @@ pub(super) fn reload(models: &Models, request: &ReloadConfigRequest) -> Result<R
         }
     }
     Ok(ReloadConfigResponse { status: Some(StatusProto::default()), metric: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::tensorflow::serving::model_version_status::State;
+    use crate::proto::tensorflow::serving::{ModelConfig, ModelConfigList, ModelServerConfig, ModelSpec};
+
+    fn check(
+        models: &Models,
+        name: &str,
+        choice: Option<VersionChoice>,
+        expected: Result<&[(i64, State)], &str>,
+    ) {
+        let spec = ModelSpec { name: name.to_owned(), version_choice: choice, ..ModelSpec::default() };
+        let reply = get(models, &GetModelStatusRequest { model_spec: Some(spec) });
+        let listed = reply.map(|reply| {
+            reply.model_version_status.iter().map(|entry| (entry.version, entry.state())).collect::<Vec<_>>()
+        });
+        assert_eq!(listed.as_deref().map_err(Error::message), expected);
+    }
+
+    #[test]
+    fn versions_are_listed_newest_first() {
+        let models = Models::builtin();
+        let two = "half_plus_two";
+        let both = [(124, State::Available), (123, State::Available)];
+        let label = VersionChoice::VersionLabel("unknown".to_owned());
+        check(&models, two, None, Ok(&both));
+        check(&models, two, Some(label), Ok(&both));
+        check(&models, two, Some(VersionChoice::Version(123)), Ok(&both[1..]));
+        let missing = "Could not find version 125 of model half_plus_two";
+        check(&models, two, Some(VersionChoice::Version(125)), Err(missing));
+        check(&models, "m", None, Err("Could not find any versions of model m"));
+        models.unload(two, 124).unwrap();
+        check(&models, two, None, Ok(&[(124, State::End), (123, State::Available)]));
+    }
+
+    #[test]
+    fn labels_move_to_versions_that_are_there() {
+        let models = Models::builtin();
+        let assign = |version| {
+            let config = ModelConfig {
+                name: "half_plus_two".to_owned(),
+                version_labels: [("new".to_owned(), version)].into(),
+                ..ModelConfig::default()
+            };
+            let list = Config::ModelConfigList(ModelConfigList { config: vec![config] });
+            let config = Some(ModelServerConfig { config: Some(list) });
+            reload(&models, &ReloadConfigRequest { config, ..ReloadConfigRequest::default() })
+        };
+        assert_eq!(
+            assign(9).unwrap_err().to_string(),
+            "FAILED_PRECONDITION: Request to assign label to version 9 of model half_plus_two, which is not \
+             currently available for inference"
+        );
+        assign(123).unwrap();
+        let version_choice = Some(VersionChoice::VersionLabel("new".to_owned()));
+        let spec = ModelSpec { name: "half_plus_two".to_owned(), version_choice, ..ModelSpec::default() };
+        assert_eq!(models.find(&spec).unwrap().version, 123);
+        assert!(reload(&models, &ReloadConfigRequest::default()).is_err());
+    }
 }

@@ -2,6 +2,9 @@
 
 mod bridge;
 mod client;
+mod descriptors;
 mod http;
+mod reference;
+mod suite;
 mod support;
 mod vectors;
