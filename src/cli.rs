@@ -84,9 +84,8 @@ async fn run(command: Command) -> Result<()> {
 
 /// Resolves when the process is told to stop, by an interrupt or by SIGTERM.
 fn shutdown_signal() -> Result<impl Future<Output = ()>> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| Error::internal("Signals cannot be received").with_source(error))
-    };
+    let listen =
+        |kind| signal(kind).map_err(|error| Error::internal("Signals cannot be received").with_source(error));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {

@@ -107,7 +107,9 @@ impl Bridge {
         let decoded = decode(&body, &known, stream).await?;
         let (format, first) = (decoded.format, self.call(target, decoded, deadline).await);
         let (known, reply) = match first {
-            Err(error) if may_be_outdated(&error) => self.retry(target, known, &body, deadline, error).await?,
+            Err(error) if may_be_outdated(&error) => {
+                self.retry(target, known, &body, deadline, error).await?
+            }
             result => (known, result?),
         };
         let model_version = version(reply.model_spec.as_ref());
@@ -206,7 +208,10 @@ async fn decode(body: &Bytes, known: &Arc<Known>, stream: Option<Stream>) -> Res
 
 /// Runs work on the codec where it disturbs nobody: here if it is small, else on a thread of
 /// its own.
-async fn offload<T: Send + 'static>(size: usize, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn offload<T: Send + 'static>(
+    size: usize,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     if size < OFFLOAD_SIZE {
         return work();
     }

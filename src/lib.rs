@@ -68,6 +68,15 @@
 //! - There is no `unsafe` code.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::iter_over_hash_type,
+        clippy::type_complexity,
+        clippy::unnecessary_wraps,
+        reason = "tables of cases read best with everything in place"
+    )
+)]
 
 pub mod cli;
 pub mod codec;

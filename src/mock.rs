@@ -92,6 +92,7 @@ pub async fn router(models: Models) -> Router {
 #[cfg(test)]
 mod tests {
     use tokio::sync::oneshot;
+    use tonic::transport::Channel;
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
 
@@ -108,7 +109,8 @@ mod tests {
         let shutdown = async move { drop(stopped.await) };
         let server = tokio::spawn(serve(listener, Models::builtin(), shutdown));
 
-        let mut health = HealthClient::connect(address.clone()).await.unwrap();
+        let channel = Channel::from_shared(address.clone()).unwrap().connect().await.unwrap();
+        let mut health = HealthClient::new(channel);
         for service in ["", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"] {
             let request = HealthCheckRequest { service: service.to_owned() };
             assert_eq!(health.check(request).await.unwrap().get_ref().status, 1, "{service}");

@@ -152,7 +152,9 @@ impl<'a> Path<'a> {
     }
 
     fn post(&self) -> Result<Option<Route>> {
-        let (Some(verb), [name, version @ ..]) = (self.verb, self.segments.as_slice()) else { return Ok(None) };
+        let (Some(verb), [name, version @ ..]) = (self.verb, self.segments.as_slice()) else {
+            return Ok(None);
+        };
         let route = match verb {
             "predict" => Route::Predict,
             "classify" => Route::Classify,

@@ -110,7 +110,11 @@ impl Upstream {
     /// # Errors
     ///
     /// As [`Upstream::predict`].
-    pub async fn regress(&self, request: RegressionRequest, deadline: Deadline) -> Result<RegressionResponse> {
+    pub async fn regress(
+        &self,
+        request: RegressionRequest,
+        deadline: Deadline,
+    ) -> Result<RegressionResponse> {
         let mut client = self.prediction_service();
         call(request, deadline, async |request| client.regress(request).await).await
     }
@@ -134,7 +138,11 @@ impl Upstream {
     /// # Errors
     ///
     /// As [`Upstream::predict`].
-    pub async fn status(&self, request: GetModelStatusRequest, deadline: Deadline) -> Result<GetModelStatusResponse> {
+    pub async fn status(
+        &self,
+        request: GetModelStatusRequest,
+        deadline: Deadline,
+    ) -> Result<GetModelStatusResponse> {
         let mut client = ModelServiceClient::new(self.connection())
             .max_decoding_message_size(MAX_MESSAGE_SIZE)
             .max_encoding_message_size(MAX_MESSAGE_SIZE);
@@ -175,7 +183,9 @@ fn error(status: Status, deadline: Deadline) -> Error {
     let is_local = std::error::Error::source(&status).is_some();
     match status.code() {
         // The two ways in which the transport reports its own copy of the timeout.
-        Code::Cancelled | Code::DeadlineExceeded if deadline.remaining().is_some_and(|left| left.is_zero()) => {
+        Code::Cancelled | Code::DeadlineExceeded
+            if deadline.remaining().is_some_and(|left| left.is_zero()) =>
+        {
             Error::deadline_exceeded("The deadline passed while waiting for the backend")
         }
         Code::Unavailable | Code::Unknown if is_local => {

@@ -28,9 +28,9 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
         listener.local_addr().map_err(|error| Error::internal("The demo has no address").with_source(error))
     };
     let (listen, backend_address) = (address(&listener)?, address(&backend)?);
-    let uri: Uri = format!("http://{backend_address}")
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| Error::internal("The demo's backend has no URL").with_source(error))?;
+    let uri: Uri = format!("http://{backend_address}").parse().map_err(|error: http::uri::InvalidUri| {
+        Error::internal("The demo's backend has no URL").with_source(error)
+    })?;
     print_examples(listen);
 
     let (stop_backend, backend_stopped) = oneshot::channel::<()>();

@@ -127,7 +127,8 @@ fn backend(text: &str) -> Result<Uri, String> {
 fn size(text: &str) -> Result<usize, String> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: usize = number.parse().map_err(|_| "a number of bytes such as 64MiB is expected".to_owned())?;
+    let number: usize =
+        number.parse().map_err(|_| "a number of bytes such as 64MiB is expected".to_owned())?;
     let factor = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "kb" => 1_000,

@@ -73,7 +73,11 @@ impl Column {
     }
 
     /// Reads as much of one value as there is; see [`nested::read`] for where text may end.
-    pub(crate) fn read_part(&mut self, reader: &mut Reader<'_>, progress: &mut Progress) -> Result<Step, Fault> {
+    pub(crate) fn read_part(
+        &mut self,
+        reader: &mut Reader<'_>,
+        progress: &mut Progress,
+    ) -> Result<Step, Fault> {
         let step = with_element!(self, read(reader, progress))?;
         self.rows += usize::from(step == Step::Done);
         Ok(step)

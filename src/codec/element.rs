@@ -88,7 +88,7 @@ macro_rules! short_floats {
             fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
                 const FORMAT: Format = $format;
                 let value: f64 = read_float(reader, $dtype)?;
-                store.extend_from_slice(&FORMAT.from_f64(value).to_le_bytes());
+                store.extend_from_slice(&FORMAT.round(value).to_le_bytes());
                 Ok(())
             }
         }
@@ -144,7 +144,10 @@ fn complex_fault(reader: &mut Reader<'_>, start: usize, dtype: DataType) -> Faul
             let name = super::dtype::name(dtype);
             Fault::text(
                 fault.at,
-                format!("JSON Value: {} Type: {} is not of expected type: {name}, written [real, imaginary]", text.text, text.kind),
+                format!(
+                    "JSON Value: {} Type: {} is not of expected type: {name}, written [real, imaginary]",
+                    text.text, text.kind
+                ),
             )
         }
     }
@@ -231,13 +234,13 @@ impl Element for String {
                 Text::Plain(range) => store.body.slice(range),
                 Text::Unescaped(bytes) => bytes.into(),
             },
-            b'{' => match reader.base64_object() {
-                Some(text) => base64(reader, start, &text)?.into(),
-                None => {
+            b'{' => {
+                let Some(text) = reader.base64_object() else {
                     reader.skip_value()?;
                     return Err(Fault::new(start, What::NotBase64Object));
-                }
-            },
+                };
+                base64(reader, start, &text)?.into()
+            }
             _ => return Err(type_fault(reader, start, DataType::DtString)),
         };
         store.values.push(value);
@@ -248,7 +251,8 @@ impl Element for String {
 /// The bytes of a base64 object's text: the standard alphabet, white space skipped, padding
 /// right or absent.
 pub(crate) fn base64(reader: &Reader<'_>, start: usize, text: &Text) -> Result<Vec<u8>, Fault> {
-    base64_simd::forgiving_decode_to_vec(text.bytes(reader.bytes)).map_err(|_| Fault::new(start, What::Base64))
+    base64_simd::forgiving_decode_to_vec(text.bytes(reader.bytes))
+        .map_err(|_| Fault::new(start, What::Base64))
 }
 
 /// A dtype that JSON does not carry: only tensors without elements can be written.

@@ -74,7 +74,10 @@ fn examples(reader: &mut Reader<'_>) -> Result<Vec<Example>, Fault> {
     let start = reader.at;
     if reader.byte() != b'[' {
         let text = Value::at(reader.bytes, start).text;
-        return Err(Fault::text(start, format!("JSON Value: {text} Expecting 'examples' value to be an list/array")));
+        return Err(Fault::text(
+            start,
+            format!("JSON Value: {text} Expecting 'examples' value to be an list/array"),
+        ));
     }
     let mut examples = Vec::new();
     let mut more = reader.open_array();
@@ -137,7 +140,10 @@ fn push(reader: &mut Reader<'_>, name: &str, kind: &mut Option<Kind>) -> Result<
     let start = reader.at;
     let Some(element) = element(reader)? else {
         let kind = Value::at(reader.bytes, start).kind;
-        return Err(Fault::text(start, format!("Feature: {name} has element with unexpected JSON type: {kind}")));
+        return Err(Fault::text(
+            start,
+            format!("Feature: {name} has element with unexpected JSON type: {kind}"),
+        ));
     };
     let kind = kind.get_or_insert_with(|| match element {
         Element::Bytes(_) => Kind::BytesList(BytesList::default()),

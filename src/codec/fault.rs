@@ -95,7 +95,9 @@ impl Fault {
             ),
             What::NotBase64Object => format!("JSON Value: {text} not formatted correctly for base64 data"),
             What::Base64 => "Unable to base64 decode".to_owned(),
-            What::Unsupported(dtype) => format!("Conversion of JSON Value: {text} to type: {}", dtype::name(dtype)),
+            What::Unsupported(dtype) => {
+                format!("Conversion of JSON Value: {text} to type: {}", dtype::name(dtype))
+            }
             What::Level { level, expected } => format!(
                 "JSON Value: {text} found at incorrect level: {level} in the JSON DOM. Expected at level: {expected}"
             ),
@@ -103,7 +105,9 @@ impl Fault {
                 format!("Encountered list at unexpected level: {level} expected < {rank}")
             }
             What::ListSize { size, level, expected } => {
-                format!("Encountered list at unexpected size: {size} at level: {level} expected size: {expected}")
+                format!(
+                    "Encountered list at unexpected size: {size} at level: {level} expected size: {expected}"
+                )
             }
             What::Rank => format!("A tensor has at most {} dimensions", super::MAX_RANK),
             What::Text(text) => text.into_string(),

@@ -29,8 +29,12 @@ impl Format {
     }
 
     /// The bits of the nearest value; beyond the largest one that is an infinity.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "each cast keeps the bits it is for")]
-    pub(crate) fn from_f64(self, value: f64) -> u16 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "each cast keeps the bits it is for"
+    )]
+    pub(crate) fn round(self, value: f64) -> u16 {
         let sign = u16::from(value.is_sign_negative()) << 15;
         if value.is_nan() {
             // The quiet bit alone: payloads have no spelling in JSON.
@@ -43,7 +47,7 @@ impl Format {
         }
         let smallest = 1 - self.bias();
         // A subnormal result loses one more bit for every power of two below the smallest normal.
-        let lost = 52 - self.fraction_bits() as i32 + (smallest - exponent).max(0);
+        let lost = 52 - self.fraction_bits().cast_signed() + (smallest - exponent).max(0);
         if lost > 54 {
             return sign;
         }
@@ -53,7 +57,8 @@ impl Format {
         let middle = 1_u64 << (lost - 1);
         let round_up = rest > middle || (rest == middle && kept & 1 == 1);
         // The hidden bit adds one to the exponent field, and a carry out of the fraction another.
-        let field = if exponent < smallest { 0 } else { (exponent - smallest) as u64 } << self.fraction_bits();
+        let field =
+            if exponent < smallest { 0 } else { (exponent - smallest) as u64 } << self.fraction_bits();
         sign | (field + kept + u64::from(round_up)) as u16
     }
 

@@ -70,7 +70,8 @@ fn to_json(message: &str, encoded: &[u8]) -> Result<Value> {
         .as_ref()
         .and_then(|pool| pool.get_message_by_name(message))
         .ok_or_else(|| Error::internal(format!("{message} is not among our protos")))?;
-    let message = DynamicMessage::decode(descriptor, encoded).map_err(|error| unpack_error().with_source(error))?;
+    let message =
+        DynamicMessage::decode(descriptor, encoded).map_err(|error| unpack_error().with_source(error))?;
     let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
     message
         .serialize_with_options(serde_json::value::Serializer, &options)

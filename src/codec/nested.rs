@@ -166,7 +166,9 @@ fn read_element<E: Element>(
     E::read(reader, store)?;
     settle_rank(shape, depth);
     match shape.rank {
-        Some(rank) if rank != depth => Err(Fault::new(start, What::Level { level: depth + 1, expected: rank })),
+        Some(rank) if rank != depth => {
+            Err(Fault::new(start, What::Level { level: depth + 1, expected: rank }))
+        }
         _ => Ok(()),
     }
 }

@@ -17,8 +17,8 @@ const EXACT: u64 = 1 << 53;
 
 /// The powers of ten that a double holds exactly.
 const POWERS: [f64; MAX_SCALE + 1] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
-    1e20, 1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
 ];
 
 /// A number token as the grammar sees it.
@@ -77,8 +77,9 @@ pub(crate) fn scan(bytes: &[u8], start: usize) -> Result<Token, Fault> {
         }
         // As the original judges it: by the literal exponent, not by the value.
         let largest = 308 + fraction_digits;
-        let literal =
-            bytes[exponent..end].iter().fold(0_usize, |sum, digit| sum.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
+        let literal = bytes[exponent..end]
+            .iter()
+            .fold(0_usize, |sum, digit| sum.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
         if sign != b'-' && literal > largest {
             return too_big;
         }
@@ -89,8 +90,11 @@ pub(crate) fn scan(bytes: &[u8], start: usize) -> Result<Token, Fault> {
 /// Reads `NaN`, `Inf` or `Infinity` behind the sign.
 fn scan_special(bytes: &[u8], first: usize, negative: bool) -> Result<Token, Fault> {
     let word = |from: usize, word: &[u8]| {
-        let matching =
-            word.iter().zip(bytes.get(from..).unwrap_or_default()).take_while(|(left, right)| left == right).count();
+        let matching = word
+            .iter()
+            .zip(bytes.get(from..).unwrap_or_default())
+            .take_while(|(left, right)| left == right)
+            .count();
         if matching == word.len() {
             Ok(from + matching)
         } else {
@@ -178,7 +182,11 @@ impl Float for f32 {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_wrap, reason = "MAX_MANTISSA fits; callers know the rounding")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
+    reason = "MAX_MANTISSA fits; callers know the rounding"
+)]
 fn to_f64(mantissa: u64) -> f64 {
     // The signed conversion is one instruction, the unsigned one is not.
     mantissa as i64 as f64

@@ -129,7 +129,12 @@ pub fn check(body: &[u8]) -> Result<()> {
 /// The tensors of a request by the names of their inputs.
 pub(crate) type Inputs = HashMap<String, TensorProto>;
 
-fn decode_values(reader: &mut Reader<'_>, body: &Bytes, format: Format, signature: &Signature) -> Result<Inputs, Fault> {
+fn decode_values(
+    reader: &mut Reader<'_>,
+    body: &Bytes,
+    format: Format,
+    signature: &Signature,
+) -> Result<Inputs, Fault> {
     match format {
         Format::Row => row::decode(reader, body, signature),
         Format::Columnar => columnar::decode(reader, body, signature),
@@ -157,7 +162,12 @@ struct Members {
 
 impl Default for Members {
     fn default() -> Self {
-        Self { signature_name: SignatureName::default(), instances: None, inputs: None, output_filter: Ok(Vec::new()) }
+        Self {
+            signature_name: SignatureName::default(),
+            instances: None,
+            inputs: None,
+            output_filter: Ok(Vec::new()),
+        }
     }
 }
 

@@ -147,7 +147,8 @@ impl<'a> Reader<'a> {
         let rest = self.bytes.get(from..).unwrap_or_default();
         let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
         let run = &rest[..plain];
-        if run.iter().fold(false, |found, &byte| found | (byte < 0x20)) {
+        // Without an early end, so that the compiler makes it a vector loop.
+        if run.iter().fold(0, |found, &byte| found | u8::from(byte < 0x20)) != 0 {
             let offset = run.iter().position(|&byte| byte < 0x20).unwrap_or(0);
             return self.control_character(from + offset);
         }

@@ -43,7 +43,9 @@ impl Signatures {
     pub fn get(&self, name: &str) -> Result<&Signature> {
         let effective = if name.is_empty() { DEFAULT_SIGNATURE } else { name };
         let signature = self.by_name.get(effective).ok_or_else(|| {
-            Error::invalid_argument(format!("Serving signature name: \"{effective}\" not found in signature def"))
+            Error::invalid_argument(format!(
+                "Serving signature name: \"{effective}\" not found in signature def"
+            ))
         })?;
         if signature.inputs.is_empty() {
             let shown = if name.is_empty() { "DEFAULT" } else { name };

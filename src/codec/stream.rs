@@ -60,8 +60,8 @@ impl Stream {
     /// Decodes as much as it can of the body so far, which starts where it always started.
     pub fn feed(&mut self, body: &[u8], signatures: &Signatures) {
         if matches!(self.state, State::Fresh) {
-            self.state = find(body, signatures)
-                .map_or(State::Abandoned, |values| State::Running(Box::new(values)));
+            self.state =
+                find(body, signatures).map_or(State::Abandoned, |values| State::Running(Box::new(values)));
         }
         let State::Running(values) = &mut self.state else { return };
         // Cut behind the last comma: no number is seen in part.

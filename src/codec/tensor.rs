@@ -295,7 +295,9 @@ fn strings<'a>(name: &str, tensor: &'a TensorProto, elements: usize) -> Result<W
         tensor.string_val.clone()
     } else {
         string_content(&tensor.tensor_content, elements).ok_or_else(|| {
-            Error::internal(format!("The backend's output {name} has strings whose lengths disagree with their bytes"))
+            Error::internal(format!(
+                "The backend's output {name} has strings whose lengths disagree with their bytes"
+            ))
         })?
     };
     Ok(Box::new(move |range, out| {
@@ -315,7 +317,7 @@ fn string_content(content: &Bytes, elements: usize) -> Option<Vec<Bytes>> {
     }
     let mut rest = content.clone();
     let lengths: Option<Vec<usize>> =
-        (0..elements).map(|_| usize::try_from(prost::decode_length_delimiter(&mut rest).ok()?).ok()).collect();
+        (0..elements).map(|_| prost::decode_length_delimiter(&mut rest).ok()).collect();
     let mut strings = Vec::with_capacity(elements);
     for length in lengths? {
         if length > rest.len() {

@@ -101,7 +101,7 @@ pub(crate) fn write_short_float(bits: u16, format: Format, out: &mut Vec<u8>, na
     for precision in 0..5 {
         let text = format!("{value:.precision$e}");
         let Ok(shorter) = text.parse::<f64>() else { break };
-        if format.from_f64(shorter) == bits {
+        if format.round(shorter) == bits {
             return shorter.write(out, nan);
         }
     }

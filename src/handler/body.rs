@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Request};
 use http_body::Body;
@@ -90,8 +90,9 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
     while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|error| Error::invalid_argument("The body could not be read to its end").with_source(error))?;
+        let frame = frame.map_err(|error| {
+            Error::invalid_argument("The body could not be read to its end").with_source(error)
+        })?;
         // Trailers mean nothing here.
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));

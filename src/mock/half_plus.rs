@@ -60,3 +60,39 @@ impl Graph for HalfPlus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::mock::graph::tensor_name;
+    use crate::proto::tensorflow::TensorInfo;
+
+    fn info(info: &TensorInfo) -> Value {
+        let shape = info.tensor_shape.as_ref().unwrap();
+        let dims = shape.dim.iter().map(|dim| json!({"size": dim.size.to_string(), "name": dim.name}));
+        json!({
+            "dtype": info.dtype().as_str_name(),
+            "tensor_shape": {"dim": dims.collect::<Vec<_>>(), "unknown_rank": shape.unknown_rank},
+            "name": tensor_name(info),
+        })
+    }
+
+    #[test]
+    fn signatures_are_those_of_the_original() {
+        let fixtures = include_str!("../../tests/fixtures/vectors/fixtures.json");
+        let fixtures: Value = serde_json::from_str(fixtures).unwrap();
+        let signatures = HalfPlus::new(2.0).signatures().into_iter().map(|(name, signature)| {
+            let infos = |(alias, tensor): (&String, &TensorInfo)| (alias.clone(), info(tensor));
+            let signature = json!({
+                "inputs": signature.inputs.iter().map(infos).collect::<Map<_, _>>(),
+                "outputs": signature.outputs.iter().map(infos).collect::<Map<_, _>>(),
+                "method_name": signature.method_name,
+                "defaults": {},
+            });
+            (name, signature)
+        });
+        assert_eq!(Value::Object(signatures.collect()), fixtures["handler_test"]["signatures"]);
+    }
+}

@@ -73,7 +73,12 @@ async fn respond(bridge: &Bridge, request: Request<Incoming>) -> Response<Full<B
     response
 }
 
-fn response(route: &Route, result: Result<Reply>, pretty: bool, origin: Option<&HeaderValue>) -> Response<Full<Bytes>> {
+fn response(
+    route: &Route,
+    result: Result<Reply>,
+    pretty: bool,
+    origin: Option<&HeaderValue>,
+) -> Response<Full<Bytes>> {
     let reply = match result {
         Ok(reply) => reply,
         Err(error) => return error_response(&error),

@@ -6,6 +6,15 @@
 //! Ours and the baselines take turns, so that a slow moment of the machine hits all of them.
 //! Letters as arguments choose payloads; `--quick` takes few rounds, as a test that it runs.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a benchmark may panic, and its numbers are its own"
+)]
+
 #[path = "payload.rs"]
 mod payload;
 
@@ -60,7 +69,12 @@ fn bench_decode(payload: &Decode, time: Duration) {
         body.len(),
         ours,
         value,
-        &format!("serde_json::Value {}, typed {}, ours serialized {}", show(value), show(typed), show(serialized)),
+        &format!(
+            "serde_json::Value {}, typed {}, ours serialized {}",
+            show(value),
+            show(typed),
+            show(serialized)
+        ),
     );
 }
 

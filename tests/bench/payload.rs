@@ -193,12 +193,16 @@ pub fn encode(letter: &'static str) -> Encode {
         Box::new(move || {
             let planes = floats.chunks(shape[1] * shape[2]);
             let nested: Vec<Vec<&[f32]>> = planes.map(|plane| plane.chunks(shape[2]).collect()).collect();
-            black_box(serde_json::to_vec(&HashMap::from([("predictions", nested)])).expect("floats can be written"));
+            black_box(
+                serde_json::to_vec(&HashMap::from([("predictions", nested)])).expect("floats can be written"),
+            );
         })
     } else {
         Box::new(move || {
             let nested: Vec<&[f32]> = floats.chunks(shape[1]).collect();
-            black_box(serde_json::to_vec(&HashMap::from([("predictions", nested)])).expect("floats can be written"));
+            black_box(
+                serde_json::to_vec(&HashMap::from([("predictions", nested)])).expect("floats can be written"),
+            );
         })
     };
     let value = Box::new(move || drop(black_box(serde_json::to_vec(&value).expect("floats can be written"))));

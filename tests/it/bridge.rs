@@ -12,7 +12,7 @@ use crate::client::Client;
 /// Servers that run until they are dropped.
 pub struct Bridge {
     pub address: SocketAddr,
-    _stop: Vec<oneshot::Sender<()>>,
+    stop: Vec<oneshot::Sender<()>>,
 }
 
 /// The model of the recorded requests: version 123 only.
@@ -39,7 +39,7 @@ impl Bridge {
             mock::serve(backend, models, async { drop(stopped.await) }).await.unwrap();
         });
         let mut bridge = Self::in_front_of(&address.to_string(), configure).await;
-        bridge._stop.push(stop);
+        bridge.stop.push(stop);
         bridge
     }
 
@@ -51,7 +51,7 @@ impl Bridge {
         configure(&mut config);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(tfbridge::run(config, listener, async { drop(stopped.await) }));
-        Self { address, _stop: vec![stop] }
+        Self { address, stop: vec![stop] }
     }
 
     pub async fn connect(&self) -> Client {

@@ -38,7 +38,8 @@ impl Declared {
                 };
                 let label = if field.label() == Label::Repeated { "repeated" } else { "optional" };
                 let type_name = field.type_name.as_deref().map(|name| name.trim_start_matches('.'));
-                let oneof = field.oneof_index.map(|index| message.oneof_decl[index as usize].name());
+                let oneof =
+                    field.oneof_index.map(|index| message.oneof_decl[usize::try_from(index).unwrap()].name());
                 (field.name(), json!([field.number(), label, kind, type_name, oneof]))
             })
             .collect();
@@ -91,10 +92,13 @@ fn protos_equal_those_of_the_python_package() {
     let ours = declared();
     assert!(ours.messages.len() > 60 && ours.enums.len() > 5 && ours.services.len() == 2);
     for (name, fields) in &ours.messages {
-        let expected = upstream["messages"][name].as_object().unwrap_or_else(|| panic!("{name} is not upstream"));
+        let expected =
+            upstream["messages"][name].as_object().unwrap_or_else(|| panic!("{name} is not upstream"));
         // The sixth item, packedness, is compared by dump.py, which knows the defaults.
-        let expected: BTreeMap<_, _> =
-            expected.iter().map(|(name, field)| (name.as_str(), json!(field.as_array().unwrap()[..5]))).collect();
+        let expected: BTreeMap<_, _> = expected
+            .iter()
+            .map(|(name, field)| (name.as_str(), json!(field.as_array().unwrap()[..5])))
+            .collect();
         for (field, declared) in fields.as_object().unwrap() {
             assert_eq!(Some(declared), expected.get(field.as_str()), "{name}.{field}");
         }

@@ -11,12 +11,19 @@ use crate::client::{Client, Response};
 use crate::support::{cases, json_by_value};
 
 /// Paths that mean something with another method: 405 here, 400 in the original.
-const OTHER_METHOD: [&str; 5] =
-    ["unsupported_post_models", "unsupported_get_predict", "unsupported_post_metadata", "method_put", "method_patch"];
+const OTHER_METHOD: [&str; 5] = [
+    "unsupported_post_models",
+    "unsupported_get_predict",
+    "unsupported_post_metadata",
+    "method_put",
+    "method_patch",
+];
 
 fn recorded(kind: &str) -> Vec<Value> {
     let cases = ["http.json", "http_probe.json"].into_iter().flat_map(cases);
-    cases.filter(|case| case["kind"] == kind && case["advice"].as_str().is_none_or(|advice| advice == "match")).collect()
+    cases
+        .filter(|case| case["kind"] == kind && case["advice"].as_str().is_none_or(|advice| advice == "match"))
+        .collect()
 }
 
 #[test]
@@ -95,7 +102,8 @@ fn check_response(id: &str, expect: &Value, response: &Response) {
     assert_eq!(u64::from(response.status), expect["http_status"], "{id}: {}", response.text());
     if let Some(expected) = expect.get("body_json") {
         // Numbers by value: the recorded 42 stands for 42.0.
-        let expected = expected.to_string().replace("42]", "42.0]").replace("12]", "12.0]").replace("7]", "7.0]");
+        let expected =
+            expected.to_string().replace("42]", "42.0]").replace("12]", "12.0]").replace("7]", "7.0]");
         let (mut answer, expected) = (json_by_value(response.text()), json_by_value(&expected));
         if id == "py_metadata" {
             // That server had an older export, without this signature.
@@ -193,7 +201,8 @@ async fn gzip_bodies_are_read_as_recorded() {
 #[test]
 fn codes_map_to_the_recorded_statuses() {
     use tfbridge::error::{code_name, http_status};
-    let cases: Vec<Value> = cases("http_probe.json").into_iter().filter(|case| case["kind"] == "status_code").collect();
+    let cases: Vec<Value> =
+        cases("http_probe.json").into_iter().filter(|case| case["kind"] == "status_code").collect();
     assert!(cases.len() >= 9);
     for case in cases {
         let code = (0..17).map(tonic::Code::from).find(|&code| case["code"] == code_name(code)).unwrap();
@@ -210,7 +219,9 @@ async fn no_body_ends_the_connection() {
     for file in ["decode.json", "decode_probe.json", "classify_regress.json", "classify_regress_probe.json"] {
         for case in cases(file) {
             let Some(body) = case["request_json"].as_str() else { continue };
-            for path in ["/v1/models/half_plus_two:predict", "/v1/models/echo:classify", "/v1/models/none:predict"] {
+            for path in
+                ["/v1/models/half_plus_two:predict", "/v1/models/echo:classify", "/v1/models/none:predict"]
+            {
                 let response = client.post(path, body).await;
                 assert!(matches!(response.status, 200 | 400 | 404), "{}: {}", case["id"], response.text());
                 sent += 1;

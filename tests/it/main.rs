@@ -1,5 +1,16 @@
 //! The integration tests: one binary, a module per area.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::cast_lossless,
+    clippy::expect_used,
+    clippy::format_collect,
+    clippy::format_push_string,
+    unreachable_pub,
+    reason = "a test fails by panicking, and its numbers are its own"
+)]
+
 mod bridge;
 mod client;
 mod descriptors;

@@ -34,7 +34,8 @@ async fn predictions_equal_those_of_tensorflow() {
 /// whose correctness the property tests show.
 fn check(id: &str, case: &Value, reply: &str) {
     let dtype = support::dtype(&case["dtype"]);
-    let shape: Vec<i64> = case["shape"].as_array().unwrap().iter().map(|size| size.as_i64().unwrap()).collect();
+    let shape: Vec<i64> =
+        case["shape"].as_array().unwrap().iter().map(|size| size.as_i64().unwrap()).collect();
     let (key, request_key) =
         if case["format"] == "row" { ("predictions", "instances") } else { ("outputs", "inputs") };
     let name = case["output"].as_str().unwrap();
@@ -45,14 +46,17 @@ fn check(id: &str, case: &Value, reply: &str) {
         return;
     }
     let input = Input { name: "x".to_owned(), dtype, shape: None };
-    let signatures: Signatures = [("serving_default".to_owned(), Signature::new(vec![input]))].into_iter().collect();
+    let signatures: Signatures =
+        [("serving_default".to_owned(), Signature::new(vec![input]))].into_iter().collect();
     let body = format!("{{\"{request_key}\": {values}}}");
-    let mut decoded = predict::decode(&body.clone().into(), &signatures).unwrap_or_else(|error| panic!("{id}: {error}\n{body}"));
+    let mut decoded = predict::decode(&body.clone().into(), &signatures)
+        .unwrap_or_else(|error| panic!("{id}: {error}\n{body}"));
     let tensor = decoded.inputs.remove("x").unwrap();
     let sizes: Vec<i64> = tensor.tensor_shape.unwrap().dim.iter().map(|dim| dim.size).collect();
     assert_eq!(sizes, shape, "{id}");
     if dtype == DataType::DtString {
-        let strings: Vec<String> = tensor.string_val.iter().map(|value| BASE64.encode_to_string(value)).collect();
+        let strings: Vec<String> =
+            tensor.string_val.iter().map(|value| BASE64.encode_to_string(value)).collect();
         assert_eq!(json!(strings), case["values_b64"], "{id}");
     } else {
         let hex: String = tensor.tensor_content.iter().map(|byte| format!("{byte:02x}")).collect();

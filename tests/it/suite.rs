@@ -89,11 +89,17 @@ async fn look_ups_fail_as_in_the_original() {
     check_error("/v1/models/none/labels/none:predict", body, 400, label).await;
     let unknown = r#"{"signature_name": "none", "instances": [1]}"#;
     check_error(HALF, unknown, 400, "Serving signature name: \"none\" not found in signature def").await;
-    check_error("/v1/models/half_plus_two:classify", r#"{"signature_name": "none", "examples": [{"x": 1.0}]}"#, 400, "none")
-        .await;
+    check_error(
+        "/v1/models/half_plus_two:classify",
+        r#"{"signature_name": "none", "examples": [{"x": 1.0}]}"#,
+        400,
+        "none",
+    )
+    .await;
     // What is wrong with the body itself comes first.
     check_error("/v1/models/none:predict", "{\"instances\": [1}", 400, "JSON Parse error").await;
-    check_error("/v1/models/none:predict", "{\"signature_name\": 1}", 400, "key must be a string value").await;
+    check_error("/v1/models/none:predict", "{\"signature_name\": 1}", 400, "key must be a string value")
+        .await;
     check_error("/v1/models/none:classify", "{}", 400, "key 'examples' is expected").await;
 }
 
@@ -113,7 +119,8 @@ async fn classify_and_regress_take_examples() {
     check(classify, body, json!({"results": [[["", 12.0]], [["", 7.0]]]})).await;
     let body = r#"{"signature_name": "regress_x_to_y", "examples": [{"x": 80.0}, {"x": 2.0}]}"#;
     check(regress, body, json!({"results": [42.0, 3.0]})).await;
-    let body = r#"{"signature_name": "regress_x_to_y2", "context": {"x": 80.0}, "examples": [{}, {"x": [2.0]}]}"#;
+    let body =
+        r#"{"signature_name": "regress_x_to_y2", "context": {"x": 80.0}, "examples": [{}, {"x": [2.0]}]}"#;
     check(regress, body, json!({"results": [43.0, 4.0]})).await;
     let body = r#"{"signature_name": "regress_x_to_y", "examples": [{"y": 80.0}]}"#;
     check_error(regress, body, 400, "x").await;
@@ -130,9 +137,7 @@ async fn output_filter_selects_outputs() {
 async fn status_lists_the_versions() {
     let bridge = bridge().await;
     let mut client = bridge.connect().await;
-    let version = |number: &str| {
-        json!({"version": number, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}})
-    };
+    let version = |number: &str| json!({"version": number, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}});
     let both = json!({"model_version_status": [version("124"), version("123")]});
     assert_eq!(client.get("/v1/models/half_plus_two").await.json(), both);
     assert_eq!(client.get("/v1/models/half_plus_two/labels/stable").await.json(), both);
@@ -172,6 +177,7 @@ async fn metadata_shows_the_signatures() {
 #[tokio::test]
 async fn not_a_number_passes_both_ways() {
     let bridge = bridge().await;
-    let response = bridge.connect().await.post(HALF, r#"{"instances": [NaN, Infinity, -Infinity, 1e39]}"#).await;
+    let response =
+        bridge.connect().await.post(HALF, r#"{"instances": [NaN, Infinity, -Infinity, 1e39]}"#).await;
     assert_eq!(response.text(), r#"{"predictions":[NaN,Infinity,-Infinity,Infinity]}"#);
 }

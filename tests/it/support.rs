@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 use tfbridge::proto::tensorflow::serving::{
-    Class, ClassificationResult, Classifications, GetModelStatusResponse, Input, ModelVersionStatus, Regression,
-    RegressionResult, StatusProto, input, model_version_status,
+    Class, ClassificationResult, Classifications, GetModelStatusResponse, Input, ModelVersionStatus,
+    Regression, RegressionResult, StatusProto, input, model_version_status,
 };
 use tfbridge::proto::tensorflow::tensor_shape_proto::Dim;
 use tfbridge::proto::tensorflow::{DataType, Example, TensorProto, TensorShapeProto, error, feature};
@@ -50,7 +50,8 @@ fn integer(value: &Value) -> i128 {
 /// A tensor of a vector file, its numbers as `tensor_content`.
 pub fn tensor(case: &Value) -> TensorProto {
     let dtype = dtype(&case["dtype"]);
-    let sizes = case["shape"].as_array().map(|sizes| sizes.iter().map(|size| size.as_i64().unwrap()).collect());
+    let sizes =
+        case["shape"].as_array().map(|sizes| sizes.iter().map(|size| size.as_i64().unwrap()).collect());
     let values = case["values"].as_array().cloned().unwrap_or_default();
     let mut tensor = TensorProto {
         dtype: dtype.into(),
@@ -91,7 +92,7 @@ pub fn tensor(case: &Value) -> TensorProto {
 /// The same tensor with its elements in the typed field of the dtype.
 pub fn typed(tensor: &TensorProto) -> TensorProto {
     let content = tensor.tensor_content.clone();
-    let mut typed = TensorProto { tensor_content: Default::default(), ..tensor.clone() };
+    let mut typed = TensorProto { tensor_content: bytes::Bytes::new(), ..tensor.clone() };
     macro_rules! fill {
         ($field:ident, $integer:ty) => {
             typed.$field = content
@@ -127,7 +128,8 @@ pub fn json_by_value(text: &str) -> Value {
     let mut in_string = false;
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let token = ["-Infinity", "Infinity", "NaN"].into_iter().find(|token| !in_string && rest.starts_with(token));
+        let token =
+            ["-Infinity", "Infinity", "NaN"].into_iter().find(|token| !in_string && rest.starts_with(token));
         if let Some(token) = token {
             quoted.push_str(&format!("\"{token}\""));
             rest = &rest[token.len()..];
@@ -153,9 +155,9 @@ fn round(value: Value) -> Value {
             json!({ "float": float.to_bits() })
         }
         Value::Array(items) => items.into_iter().map(round).collect(),
-        Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(name, value)| (name, round(value))).collect::<Map<_, _>>())
-        }
+        Value::Object(members) => Value::Object(
+            members.into_iter().map(|(name, value)| (name, round(value))).collect::<Map<_, _>>(),
+        ),
         other => other,
     }
 }
@@ -182,7 +184,8 @@ fn example(example: &Example) -> Value {
             let kind = match &feature.kind {
                 None => json!({}),
                 Some(feature::Kind::BytesList(list)) => {
-                    let values: Vec<_> = list.value.iter().map(|value| String::from_utf8_lossy(value)).collect();
+                    let values: Vec<_> =
+                        list.value.iter().map(|value| String::from_utf8_lossy(value)).collect();
                     json!({"bytes_list": {"value": values}})
                 }
                 Some(feature::Kind::FloatList(list)) => {
@@ -215,7 +218,9 @@ pub fn classification_result(case: &Value) -> ClassificationResult {
     let classes = |case: &Value| Classifications {
         classes: case["classes"].as_array().unwrap().iter().map(class).collect(),
     };
-    ClassificationResult { classifications: case["classifications"].as_array().unwrap().iter().map(classes).collect() }
+    ClassificationResult {
+        classifications: case["classifications"].as_array().unwrap().iter().map(classes).collect(),
+    }
 }
 
 pub fn regression_result(case: &Value) -> RegressionResult {
@@ -228,7 +233,9 @@ pub fn status_response(case: &Value) -> GetModelStatusResponse {
         version: case["version"].as_i64().unwrap(),
         state: model_version_status::State::from_str_name(case["state"].as_str().unwrap()).unwrap().into(),
         status: Some(StatusProto {
-            error_code: error::Code::from_str_name(case["status"]["error_code"].as_str().unwrap()).unwrap().into(),
+            error_code: error::Code::from_str_name(case["status"]["error_code"].as_str().unwrap())
+                .unwrap()
+                .into(),
             error_message: case["status"]["error_message"].as_str().unwrap().to_owned(),
         }),
     };

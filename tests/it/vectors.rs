@@ -155,7 +155,8 @@ fn replies_encode_as_recorded() {
                 continue;
             }
             let text = String::from_utf8(result.unwrap_or_else(|error| panic!("{id}: {error}"))).unwrap();
-            for expected in [&case["exact_text"], &case["expect_json"]].into_iter().filter_map(Value::as_str) {
+            for expected in [&case["exact_text"], &case["expect_json"]].into_iter().filter_map(Value::as_str)
+            {
                 assert_eq!(json_by_value(&text), json_by_value(expected), "{id}\n{text}\n{expected}");
             }
         }
@@ -174,7 +175,9 @@ fn check_status_error(id: &str, case: &Value) {
 fn examples_decode_as_recorded() {
     let mut checked = 0;
     for file in ["classify_regress.json", "classify_regress_probe.json"] {
-        for case in cases(file).into_iter().filter(|case| case.get("request_json").is_some() && is_binding(case)) {
+        for case in
+            cases(file).into_iter().filter(|case| case.get("request_json").is_some() && is_binding(case))
+        {
             let id = case["id"].as_str().unwrap();
             checked += 1;
             let result = example::decode(&body(&case), "classify");

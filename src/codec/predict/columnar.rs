@@ -45,7 +45,9 @@ fn decode_object(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Res
         more = reader.next_member()?;
     }
     match inputs.iter().find(|input| !tensors.contains_key(&input.name)) {
-        Some(missing) => Err(Fault::text(start, format!("Missing named input: {} in 'inputs' object.", missing.name))),
+        Some(missing) => {
+            Err(Fault::text(start, format!("Missing named input: {} in 'inputs' object.", missing.name)))
+        }
         None => Ok(tensors),
     }
 }

@@ -23,6 +23,7 @@ const MAX_RESERVED: usize = 16 * 1024 * 1024;
 /// As in the original these are `INVALID_ARGUMENT`: no outputs, a dtype without a form in JSON,
 /// and for the row format a scalar or tensors of different batch sizes. `INTERNAL` if a tensor
 /// contradicts itself.
+#[expect(clippy::implicit_hasher, reason = "it is the map that prost generates")]
 pub fn encode(outputs: &HashMap<String, TensorProto>, format: Format, nan: NanStyle) -> Result<Vec<u8>> {
     let mut tensors = outputs
         .iter()
@@ -97,9 +98,9 @@ fn names(tensors: &[(&str, Printer<'_>)]) -> Vec<Vec<u8>> {
 fn batch_size(tensors: &[(&str, Printer<'_>)]) -> Result<usize> {
     let mut expected = None;
     for (name, tensor) in tensors {
-        let size = tensor
-            .batch_size()
-            .ok_or_else(|| Error::invalid_argument(format!("Tensor name: {name} has no shape information ")))?;
+        let size = tensor.batch_size().ok_or_else(|| {
+            Error::invalid_argument(format!("Tensor name: {name} has no shape information "))
+        })?;
         let expected = *expected.get_or_insert(size);
         if size != expected {
             return Err(Error::invalid_argument(format!(

@@ -15,7 +15,10 @@ pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signatur
     if reader.byte() != b'[' {
         reader.skip_value()?;
         let value = Value::at(body, start);
-        return Err(Fault::text(start, format!("JSON Value: {} Expecting 'instances' to be an list/array", value.text)));
+        return Err(Fault::text(
+            start,
+            format!("JSON Value: {} Expecting 'instances' to be an list/array", value.text),
+        ));
     }
     let mut first = reader.clone();
     if !first.open_array() {
@@ -63,7 +66,10 @@ fn explain_values(body: &Bytes, start: usize, input: &Input) -> Result<(), Fault
             reader.at
         };
         if reader.byte() == b'{' && reader.clone().base64_object().is_none() {
-            return Err(Fault::text(entry, format!("Expecting value/list but got object at item {index} of input list")));
+            return Err(Fault::text(
+                entry,
+                format!("Expecting value/list but got object at item {index} of input list"),
+            ));
         }
         let mut column = Column::new(input.dtype, body);
         column.read(&mut reader)?;
@@ -99,7 +105,10 @@ fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Re
     let mut more = reader.open_array();
     while more {
         if reader.peek() != b'{' || reader.clone().base64_object().is_some() {
-            return Err(Fault::text(reader.at, format!("Expecting object but got list at item {row} of input list")));
+            return Err(Fault::text(
+                reader.at,
+                format!("Expecting object but got list at item {row} of input list"),
+            ));
         }
         rows.read(reader, row)?;
         row += 1;
@@ -131,7 +140,9 @@ impl Rows<'_> {
             let key = reader.key()?;
             reader.peek();
             let index = self.input(key.bytes(self.body), members, reader.at)?;
-            let (Some(column), Some(input)) = (self.columns.get_mut(index), self.inputs.get(index)) else { break };
+            let (Some(column), Some(input)) = (self.columns.get_mut(index), self.inputs.get(index)) else {
+                break;
+            };
             if column.rows > row {
                 return Err(Fault::text(at, format!("JSON object: repeats the input: {}", input.name)));
             }
@@ -145,7 +156,10 @@ impl Rows<'_> {
         if members < self.inputs.len() {
             let names: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
             let text = Value::at(self.body, start).text;
-            return Err(Fault::text(start, format!("JSON object: {text} keys must be equal to: {}", names.join(","))));
+            return Err(Fault::text(
+                start,
+                format!("JSON object: {text} keys must be equal to: {}", names.join(",")),
+            ));
         }
         Ok(())
     }
@@ -171,7 +185,9 @@ impl Rows<'_> {
     /// Compares a value that does not fit with the rows before it.
     #[cold]
     fn explain(&self, fault: Fault, value: usize, index: usize) -> Fault {
-        let (Some(input), Some(column)) = (self.inputs.get(index), self.columns.get(index)) else { return fault };
+        let (Some(input), Some(column)) = (self.inputs.get(index), self.columns.get(index)) else {
+            return fault;
+        };
         if !fault.is_structural() || column.rows == 0 {
             return fault;
         }
