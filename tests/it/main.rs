@@ -18,4 +18,5 @@ mod http;
 mod reference;
 mod suite;
 mod support;
+mod tidy;
 mod vectors;
