@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::fault::{Fault, What};
 use super::half::{self, Format};
-use super::number::{self, Float};
+use super::number::{self, Float, Integer};
 use super::reader::{Reader, Text};
 use crate::proto::tensorflow::DataType;
 
@@ -18,6 +18,20 @@ pub(crate) trait Element {
 
     /// True if an element is itself written as a list, as complex numbers are.
     const IS_LIST: bool = false;
+
+    /// Reads an element of the commonest form: its bytes in the tensor and where its text ends.
+    ///
+    /// This is for the hot loops, which keep the position to themselves; whatever it leaves is
+    /// for [`Element::read`].
+    #[inline(always)]
+    fn fast(_bytes: &[u8], _at: usize) -> Option<(impl AsRef<[u8]>, usize)> {
+        None::<([u8; 0], usize)>
+    }
+
+    /// The tensor's bytes, where `fast` may append; `None` if elements are no plain bytes.
+    fn content(_store: &mut Self::Store) -> Option<&mut Vec<u8>> {
+        None
+    }
 
     /// Reads one element at the reader's position, where white space has been skipped.
     ///
@@ -39,8 +53,11 @@ fn type_fault(reader: &mut Reader<'_>, start: usize, dtype: DataType) -> Fault {
 /// Reads a number of any shape as the float nearest to its correctly rounded double.
 #[inline(always)]
 fn read_float<F: Float>(reader: &mut Reader<'_>, dtype: DataType) -> Result<F, Fault> {
-    match number::float(reader.bytes, &mut reader.at) {
-        Some(value) => Ok(value),
+    match number::float(reader.bytes, reader.at) {
+        Some((value, end)) => {
+            reader.at = end;
+            Ok(value)
+        }
         None => read_any_float(reader, dtype),
     }
 }
@@ -64,6 +81,14 @@ macro_rules! floats {
             type Store = Vec<u8>;
 
             #[inline(always)]
+            fn fast(bytes: &[u8], at: usize) -> Option<(impl AsRef<[u8]>, usize)> {
+                number::float::<$float>(bytes, at).map(|(value, end)| (value.to_le_bytes(), end))
+            }
+
+            fn content(store: &mut Vec<u8>) -> Option<&mut Vec<u8>> {
+                Some(store)
+            }
+
             fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
                 let value: $float = read_float(reader, $dtype)?;
                 store.extend_from_slice(&value.to_le_bytes());
@@ -161,16 +186,25 @@ macro_rules! integers {
             type Store = Vec<u8>;
 
             #[inline(always)]
+            fn fast(bytes: &[u8], at: usize) -> Option<(impl AsRef<[u8]>, usize)> {
+                let (negative, magnitude, end) = number::integer(bytes, at)?;
+                let value = <$integer>::from_parts(negative, magnitude)?;
+                Some((value.to_le_bytes(), end))
+            }
+
+            fn content(store: &mut Vec<u8>) -> Option<&mut Vec<u8>> {
+                Some(store)
+            }
+
             fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
                 let start = reader.at;
-                let Some((negative, magnitude)) = number::integer(reader.bytes, &mut reader.at) else {
+                let Some((negative, magnitude, end)) = number::integer(reader.bytes, start) else {
                     return Err(integer_fault(reader, start, $dtype));
                 };
-                // Two's complement of the magnitude: right whenever the value fits the type.
-                let wide = i128::from(magnitude);
-                let Ok(value) = <$integer>::try_from(if negative { -wide } else { wide }) else {
+                let Some(value) = <$integer>::from_parts(negative, magnitude) else {
                     return Err(Fault::new(start, What::Range($dtype)));
                 };
+                reader.at = end;
                 store.extend_from_slice(&value.to_le_bytes());
                 Ok(())
             }

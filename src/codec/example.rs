@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::document::{self, SignatureName};
 use super::element;
 use super::fault::{Fault, Value};
-use super::number;
+use super::number::{self, Integer};
 use super::reader::{Reader, Text};
 use crate::error::Result;
 use crate::proto::tensorflow::feature::Kind;
@@ -200,12 +200,11 @@ fn number(reader: &mut Reader<'_>) -> Result<Element, Fault> {
     let start = reader.at;
     let token = number::scan(reader.bytes, start)?;
     reader.at = token.end;
-    if let Some((negative, magnitude)) = number::integer(reader.bytes, &mut start.clone()) {
-        let value = i128::from(magnitude) * if negative { -1 } else { 1 };
-        match i64::try_from(value) {
-            Ok(integer) => return Ok(Element::Int64(integer)),
-            Err(_) if !negative => return Ok(Element::Uint64),
-            Err(_) => {}
+    if let Some((negative, magnitude, _)) = number::integer(reader.bytes, start) {
+        match i64::from_parts(negative, magnitude) {
+            Some(integer) => return Ok(Element::Int64(integer)),
+            None if !negative => return Ok(Element::Uint64),
+            None => {}
         }
     }
     Ok(Element::Float(number::value(reader.bytes, start, token) as f32))

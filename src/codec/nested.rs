@@ -91,7 +91,13 @@ pub(crate) fn read<E: Element>(
             return Ok(Step::Suspended);
         }
         let depth = progress.open.len();
-        if reader.byte() == b'[' && !(E::IS_LIST && starts_element(reader)) {
+        let lists = innermost_lists::<E>(reader, depth, shape, store);
+        if lists > 0 {
+            // The last of them is counted below, like every value that has ended.
+            if let Some(count) = progress.open.last_mut() {
+                *count += lists - 1;
+            }
+        } else if reader.byte() == b'[' && !(E::IS_LIST && starts_element(reader)) {
             open_list(reader, depth, shape)?;
             progress.open.push(0);
             if reader.open_array() {
@@ -120,6 +126,117 @@ pub(crate) fn read<E: Element>(
     }
 }
 
+/// Reads whole innermost lists for as long as they are written plainly, and says how many.
+///
+/// What is written otherwise, from the first list on that is, is left for the loop above. So
+/// is everything whose shape is not known yet.
+#[inline(always)]
+fn innermost_lists<E: Element>(
+    reader: &mut Reader<'_>,
+    depth: usize,
+    shape: &Shape,
+    store: &mut E::Store,
+) -> usize {
+    let (Some(rank), Some(content)) = (shape.rank, E::content(store)) else { return 0 };
+    match shape.sizes.last() {
+        Some(&Some(size)) if depth > 0 && depth + 1 == rank && size > 0 => {
+            let (end, lists) = lists_of::<E>(reader.bytes, reader.at, size, content);
+            reader.at = end;
+            lists
+        }
+        _ => 0,
+    }
+}
+
+/// How a body separates its elements: with a comma, or with a comma and a space.
+///
+/// It is found once for many elements, so that where the next one starts does not wait for the
+/// byte between them: the loops guess it and check afterwards.
+#[derive(Clone, Copy)]
+struct Separator {
+    length: usize,
+    last: u8,
+}
+
+impl Separator {
+    /// The separator behind the element at `at`, or behind the list that it ends.
+    fn behind<E: Element>(bytes: &[u8], at: usize) -> Option<Self> {
+        let (_, mut end) = E::fast(bytes, at)?;
+        if bytes.get(end) == Some(&b']') {
+            end += 1;
+        }
+        match bytes.get(end + 1) {
+            Some(b' ') => Some(Self { length: 2, last: b' ' }),
+            _ => Some(Self { length: 1, last: b',' }),
+        }
+    }
+
+    #[inline(always)]
+    fn is_at(self, bytes: &[u8], at: usize) -> bool {
+        bytes.get(at) == Some(&b',') && bytes.get(at + self.length - 1) == Some(&self.last)
+    }
+}
+
+/// Lists of exactly `size` elements, written as Python or a compact writer does it: where they
+/// end and how many they are.
+fn lists_of<E: Element>(bytes: &[u8], start: usize, size: usize, content: &mut Vec<u8>) -> (usize, usize) {
+    let (mut end, mut next, mut lists) = (start, start, 0);
+    let Some(separator) = Separator::behind::<E>(bytes, start + 1) else { return (end, lists) };
+    while bytes.get(next) == Some(&b'[') {
+        let mark = content.len();
+        let Some(behind) = list_of::<E>(bytes, next, size, separator, content) else {
+            content.truncate(mark);
+            break;
+        };
+        lists += 1;
+        end = behind;
+        if !separator.is_at(bytes, end) {
+            break;
+        }
+        next = end + separator.length;
+    }
+    (end, lists)
+}
+
+/// One such list: where it ends.
+#[inline(always)]
+fn list_of<E: Element>(
+    bytes: &[u8],
+    start: usize,
+    size: usize,
+    separator: Separator,
+    content: &mut Vec<u8>,
+) -> Option<usize> {
+    let mut at = start + 1;
+    for _ in 1..size {
+        let (element, end) = E::fast(bytes, at)?;
+        content.extend_from_slice(element.as_ref());
+        if !separator.is_at(bytes, end) {
+            return None;
+        }
+        at = end + separator.length;
+    }
+    let (element, end) = E::fast(bytes, at)?;
+    content.extend_from_slice(element.as_ref());
+    (bytes.get(end) == Some(&b']')).then_some(end + 1)
+}
+
+/// Elements of one list, as far as they are written plainly, but never the last one of the
+/// list: where they end, behind the separator, and how many they are.
+fn elements_of<E: Element>(bytes: &[u8], start: usize, content: &mut Vec<u8>) -> (usize, usize) {
+    let (mut at, mut count) = (start, 0);
+    let Some(separator) = Separator::behind::<E>(bytes, start) else { return (at, count) };
+    while let Some((element, end)) = E::fast(bytes, at) {
+        if !separator.is_at(bytes, end) {
+            break;
+        }
+        content.extend_from_slice(element.as_ref());
+        count += 1;
+        at = end + separator.length;
+    }
+    (at, count)
+}
+
 /// How a [`run`] of elements ended.
 enum Run {
     /// With the list: its bracket has been taken.
@@ -133,19 +250,24 @@ enum Run {
 /// Reads the elements of an innermost list, the hot loop of every tensor.
 ///
 /// `count` is the number of elements that the list has so far; all that come are added to it.
-#[inline(always)]
 fn run<E: Element>(reader: &mut Reader<'_>, store: &mut E::Store, count: &mut usize) -> Result<Run, Fault> {
     loop {
-        E::read(reader, store)?;
-        *count += 1;
-        if !reader.next_element()? {
-            return Ok(Run::Closed);
+        if let Some(content) = E::content(store) {
+            let (end, elements) = elements_of::<E>(reader.bytes, reader.at, content);
+            reader.at = end;
+            *count += elements;
         }
         match reader.peek() {
             0 if reader.at >= reader.bytes.len() => return Ok(Run::Suspended),
             b'[' if !(E::IS_LIST && starts_element(reader)) => return Ok(Run::List),
             _ => {}
         }
+        E::read(reader, store)?;
+        *count += 1;
+        if !reader.next_element()? {
+            return Ok(Run::Closed);
+        }
+        reader.peek();
     }
 }
 

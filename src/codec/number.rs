@@ -1,8 +1,10 @@
 //! JSON numbers to machine numbers, correctly rounded, eight digits at a time.
 //!
 //! [`float`] and [`integer`] are the fast paths: they take the common shapes of a number and
-//! return `None` for everything else without moving. [`scan`] knows the whole grammar, says
+//! return `None` for everything else. [`scan`] knows the whole grammar, says
 //! what is wrong, and is what the fast paths fall back to.
+
+use std::num::NonZeroU64;
 
 use super::fault::{Fault, What};
 
@@ -192,12 +194,20 @@ fn to_f64(mantissa: u64) -> f64 {
     mantissa as i64 as f64
 }
 
-/// Reads `[-]digits[.digits]` of up to 18 significant digits. `None` leaves `at` alone.
+/// Reads `[-]digits[.digits]` of up to 18 significant digits: the value and where it ends.
 #[inline(always)]
-pub(crate) fn float<F: Float>(bytes: &[u8], at: &mut usize) -> Option<F> {
-    let start = *at;
-    let negative = bytes.get(start) == Some(&b'-');
-    let first = start + usize::from(negative);
+pub(crate) fn float<F: Float>(bytes: &[u8], start: usize) -> Option<(F, usize)> {
+    // Two copies of the code rather than a computed start: a branch is guessed, a start that
+    // depends on a byte makes the whole rest wait for it.
+    if bytes.get(start) == Some(&b'-') {
+        let (value, end) = magnitude::<F>(bytes, start + 1)?;
+        return Some((value.negate(), end));
+    }
+    magnitude(bytes, start)
+}
+
+#[inline(always)]
+fn magnitude<F: Float>(bytes: &[u8], first: usize) -> Option<(F, usize)> {
     let head = load(bytes, first)?;
     let mut end;
     let mut mantissa;
@@ -214,7 +224,7 @@ pub(crate) fn float<F: Float>(bytes: &[u8], at: &mut usize) -> Option<F> {
         mantissa = digits.value();
         end = first + digits.count;
     }
-    let mut next = bytes.get(end).copied().unwrap_or(0);
+    let mut next = *bytes.get(end)?;
     if next == b'.' {
         let fraction = end + 1;
         let mut digits = Digits::of(load(bytes, fraction)?);
@@ -239,24 +249,29 @@ pub(crate) fn float<F: Float>(bytes: &[u8], at: &mut usize) -> Option<F> {
             }
         }
         end = fraction + scale;
-        next = bytes.get(end).copied().unwrap_or(0);
+        next = *bytes.get(end)?;
     }
     if next | 0x20 == b'e' {
         return None;
     }
-    let value = F::from_decimal(mantissa, scale)?;
-    *at = end;
-    Some(if negative { value.negate() } else { value })
+    Some((F::from_decimal(mantissa, scale)?, end))
 }
 
-/// Reads `[-]digits` whose magnitude fits 64 bits: the sign and the magnitude.
+/// Reads `[-]digits` whose magnitude fits 64 bits: the sign, the magnitude and the end.
 ///
-/// `None` leaves `at` alone: the token is longer, has a fraction or an exponent, or is no number.
+/// `None` if the token is longer, has a fraction or an exponent, or is no number.
 #[inline(always)]
-pub(crate) fn integer(bytes: &[u8], at: &mut usize) -> Option<(bool, u64)> {
-    let start = *at;
-    let negative = bytes.get(start) == Some(&b'-');
-    let first = start + usize::from(negative);
+pub(crate) fn integer(bytes: &[u8], start: usize) -> Option<(bool, u64, usize)> {
+    if bytes.get(start) == Some(&b'-') {
+        let (magnitude, end) = digits(bytes, start + 1)?;
+        return Some((true, magnitude, end));
+    }
+    let (magnitude, end) = digits(bytes, start)?;
+    Some((false, magnitude, end))
+}
+
+#[inline(always)]
+fn digits(bytes: &[u8], first: usize) -> Option<(u64, usize)> {
     let head = load(bytes, first).unwrap_or_else(|| load_tail(bytes, first));
     let digits = Digits::of(head);
     let mut value = digits.value();
@@ -273,9 +288,43 @@ pub(crate) fn integer(bytes: &[u8], at: &mut usize) -> Option<(bool, u64)> {
     if matches!(bytes.get(end), Some(b'.' | b'e' | b'E')) {
         return None;
     }
-    *at = end;
-    Some((negative, value))
+    Some((value, end))
 }
+
+/// An integer type of a tensor, from the sign and the magnitude of a token.
+pub(crate) trait Integer: Sized {
+    /// The value, or `None` if it is out of range.
+    fn from_parts(negative: bool, magnitude: u64) -> Option<Self>;
+}
+
+macro_rules! signed {
+    ($($integer:ty)*) => { $(
+        impl Integer for $integer {
+            #[inline(always)]
+            fn from_parts(negative: bool, magnitude: u64) -> Option<Self> {
+                if magnitude > i64::MAX.cast_unsigned() + u64::from(negative) {
+                    return None;
+                }
+                let value = magnitude.cast_signed();
+                (if negative { value.wrapping_neg() } else { value }).try_into().ok()
+            }
+        }
+    )* };
+}
+
+macro_rules! unsigned {
+    ($($integer:ty)*) => { $(
+        impl Integer for $integer {
+            #[inline(always)]
+            fn from_parts(negative: bool, magnitude: u64) -> Option<Self> {
+                if negative && magnitude > 0 { None } else { magnitude.try_into().ok() }
+            }
+        }
+    )* };
+}
+
+signed! { i8 i16 i32 i64 }
+unsigned! { u8 u16 u32 u64 }
 
 #[inline(always)]
 fn digit(bytes: &[u8], at: usize) -> Option<u64> {
@@ -324,7 +373,9 @@ impl Digits {
         // Adding 0x76 carries into the high bit of every byte above 9. A carry out of a byte
         // can only disturb the bytes behind it, and those lie behind the first non-digit.
         let others = (bytes.wrapping_add(0x7676_7676_7676_7676) | bytes) & 0x8080_8080_8080_8080;
-        Self { bytes, count: others.trailing_zeros() as usize / 8 }
+        // Eight digits are a case of their own: the bit scan knows no answer for them.
+        let count = NonZeroU64::new(others).map_or(8, |others| others.trailing_zeros() as usize / 8);
+        Self { bytes, count }
     }
 
     /// The number that the digits write; 0 for none.
