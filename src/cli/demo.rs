@@ -63,7 +63,7 @@ fn print_examples(listen: SocketAddr) {
 
   curl -d '{{\"instances\": [1.0, 2.0, 5.0]}}' {url}/v1/models/half_plus_two:predict
   curl -d '{{\"signature_name\": \"mixed\", \"inputs\": {{\"a\": 0.1, \"b\": 9007199254740993, \"s\": \"na\u{ef}ve\"}}}}' {url}/v1/models/echo:predict
-  curl {url}/v1/models/half_plus_two/labels/stable/metadata?pretty
+  curl '{url}/v1/models/half_plus_two?pretty'
 
 Stop with Ctrl-C.
 "

@@ -15,6 +15,7 @@ mod bridge;
 mod client;
 mod descriptors;
 mod http;
+mod readme;
 mod reference;
 mod suite;
 mod support;

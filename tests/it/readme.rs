@@ -1,0 +1,77 @@
+//! What the README claims: its requests get the replies shown, its table of flags is complete.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use tfbridge::mock::Models;
+
+use crate::bridge::Bridge;
+
+fn readme() -> String {
+    fs::read_to_string("README.md").unwrap()
+}
+
+/// The `curl` lines of the README's console blocks, each with the line that follows it.
+fn requests(readme: &str) -> Vec<(&str, &str)> {
+    let lines: Vec<&str> = readme.lines().collect();
+    lines.windows(2).filter_map(|pair| Some((pair[0].strip_prefix("$ curl ")?, pair[1]))).collect()
+}
+
+#[tokio::test]
+async fn requests_get_the_replies_shown() {
+    let bridge = Bridge::start(Models::builtin()).await;
+    let mut client = bridge.connect().await;
+    let readme = readme();
+    let requests = requests(&readme);
+    assert!(requests.len() > 10, "{}", requests.len());
+    for (request, reply) in requests {
+        let (arguments, path) = request.rsplit_once("localhost:8501").unwrap();
+        let body = arguments.trim().strip_prefix("-d '").and_then(|body| body.strip_suffix('\''));
+        let response = match body {
+            Some(body) => client.post(path, body).await,
+            None => client.get(path).await,
+        };
+        assert_eq!(response.text(), reply, "{request}");
+    }
+}
+
+#[test]
+fn flags_are_those_of_the_program() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tfbridge")).args(["serve", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let words = |text: &str| -> BTreeSet<String> {
+        let flags = text
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| line.starts_with("--") || line.starts_with("| `--"));
+        let name = |line: &str| {
+            let name = line.trim_start_matches("| `");
+            name.split(|character: char| !character.is_alphanumeric() && character != '-')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        flags.map(name).collect()
+    };
+    assert_eq!(words(&readme()), words(&help));
+    for line in readme().lines().filter(|line| line.starts_with("| `--") && !line.contains("| off |")) {
+        let default = line.split('|').nth(2).unwrap().trim().trim_matches('`');
+        assert!(help.contains(&format!("[default: {default}]")), "{line}");
+    }
+}
+
+#[test]
+fn bad_arguments_end_with_64() {
+    for arguments in [
+        &["serve", "--backend", "ftp://x:1"][..],
+        &["serve", "--timeout", "soon"],
+        &["serve", "--log", "a=b=c"],
+        &["fly"],
+        &[],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_tfbridge")).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
