@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and its numbers are its own"
 )]
 
+mod api;
 mod bridge;
 mod client;
 mod descriptors;
