@@ -25,6 +25,7 @@ mod number;
 pub mod predict;
 pub mod pretty;
 mod reader;
+mod shortest;
 pub mod signature;
 pub mod stream;
 mod tensor;

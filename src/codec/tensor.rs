@@ -172,6 +172,14 @@ fn join<T>(
     Ok(())
 }
 
+/// Writes numbers with commas between them; there is at least one.
+#[inline(always)]
+fn join_numbers<T: Number>(numbers: impl Iterator<Item = T>, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+    T::write_all(numbers, out, nan)?;
+    out.pop();
+    Ok(())
+}
+
 /// Elements of fixed width, little-endian.
 fn numbers<T: Number + 'static, const WIDTH: usize>(
     content: &[u8],
@@ -181,7 +189,7 @@ fn numbers<T: Number + 'static, const WIDTH: usize>(
     let (chunks, _) = content.as_chunks::<WIDTH>();
     Box::new(move |range, out| {
         let chunks = chunks.get(range).unwrap_or_default();
-        join(chunks.iter(), out, |chunk, out| from_bytes(*chunk).write(out, nan))
+        join_numbers(chunks.iter().map(|chunk| from_bytes(*chunk)), out, nan)
     })
 }
 
@@ -280,8 +288,8 @@ impl<'a, T: Copy + Default> Repeated<'a, T> {
         T: Number,
     {
         Box::new(move |range, out| match self.values.get(range.clone()) {
-            Some(values) => join(values.iter(), out, |value, out| value.write(out, nan)),
-            None => join(range, out, |index, out| self.get(index).write(out, nan)),
+            Some(values) => join_numbers(values.iter().copied(), out, nan),
+            None => join_numbers(range.map(|index| self.get(index)), out, nan),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! and always look like floats; the text is valid UTF-8 whatever the strings hold.
 
 use super::half::Format;
+use super::shortest::{self, ROOM};
 use crate::error::{Error, Result};
 
 /// How a NaN or an infinity is written, which JSON has no spelling for.
@@ -23,6 +24,15 @@ pub enum NanStyle {
 /// A number that can be written as JSON.
 pub(crate) trait Number: Copy {
     fn write(self, out: &mut Vec<u8>, nan: NanStyle) -> Result<()>;
+
+    /// Writes numbers with a comma behind each.
+    fn write_all(numbers: impl Iterator<Item = Self>, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+        for number in numbers {
+            number.write(out, nan)?;
+            out.push(b',');
+        }
+        Ok(())
+    }
 }
 
 macro_rules! integers {
@@ -39,23 +49,50 @@ macro_rules! integers {
 
 integers! { i8 i16 i32 i64 u8 u16 u32 u64 }
 
-macro_rules! floats {
-    ($($float:ty)*) => { $(
-        impl Number for $float {
-            #[inline]
-            fn write(self, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
-                if self.is_finite() {
-                    out.extend_from_slice(zmij::Buffer::new().format_finite(self).as_bytes());
-                    Ok(())
-                } else {
-                    write_non_finite(f64::from(self), out, nan)
-                }
-            }
+impl Number for f32 {
+    fn write(self, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+        if self.is_finite() {
+            out.extend_from_slice(zmij::Buffer::new().format_finite(self).as_bytes());
+            return Ok(());
         }
-    )* };
+        write_non_finite(f64::from(self), out, nan)
+    }
+
+    /// Goes through a buffer, in which a text is a few stores of fixed size.
+    fn write_all(numbers: impl Iterator<Item = Self>, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+        let mut buffer = [0; 1024];
+        let mut used = 0;
+        for number in numbers {
+            if used + ROOM >= buffer.len() {
+                out.extend_from_slice(&buffer[..used]);
+                used = 0;
+            }
+            let written = buffer[used..].first_chunk_mut().and_then(|room| shortest::write(number, room));
+            if let Some(length) = written {
+                used += length;
+            } else {
+                out.extend_from_slice(&buffer[..used]);
+                used = 0;
+                number.write(out, nan)?;
+            }
+            buffer[used] = b',';
+            used += 1;
+        }
+        out.extend_from_slice(&buffer[..used]);
+        Ok(())
+    }
 }
 
-floats! { f32 f64 }
+impl Number for f64 {
+    #[inline]
+    fn write(self, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+        if self.is_finite() {
+            out.extend_from_slice(zmij::Buffer::new().format_finite(self).as_bytes());
+            return Ok(());
+        }
+        write_non_finite(self, out, nan)
+    }
+}
 
 impl Number for bool {
     fn write(self, out: &mut Vec<u8>, _: NanStyle) -> Result<()> {
