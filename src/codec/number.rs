@@ -17,10 +17,10 @@ const MAX_SCALE: usize = 22;
 /// Integers up to here are exact in a double.
 const EXACT: u64 = 1 << 53;
 
-/// The powers of ten that a double holds exactly.
-const POWERS: [f64; MAX_SCALE + 1] = [
+/// The powers of ten that a double holds exactly, filled up so that no index is too large.
+const POWERS: [f64; 32] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
-    1e19, 1e20, 1e21, 1e22,
+    1e19, 1e20, 1e21, 1e22, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
 ];
 
 /// A number token as the grammar sees it.
@@ -142,7 +142,10 @@ impl Float for f64 {
     #[inline(always)]
     fn from_decimal(mantissa: u64, scale: usize) -> Option<Self> {
         // Both operands are exact, so the one division rounds correctly (Clinger).
-        (mantissa <= EXACT).then(|| to_f64(mantissa) / POWERS[scale])
+        if mantissa > EXACT {
+            return None;
+        }
+        Some(to_f64(mantissa) / POWERS[scale & 31])
     }
 
     fn from_f64(value: f64) -> Self {
@@ -158,7 +161,7 @@ impl Float for f64 {
 impl Float for f32 {
     #[inline(always)]
     fn from_decimal(mantissa: u64, scale: usize) -> Option<Self> {
-        let double = to_f64(mantissa) / POWERS[scale];
+        let double = to_f64(mantissa) / POWERS[scale & 31];
         // Beyond 2^53 the mantissa and the quotient were both rounded: the double is off by at
         // most two units in the last place. Unless it lies that close to the middle between two
         // floats, the correctly rounded double gives the same float. (A nonzero quotient is at
@@ -194,67 +197,105 @@ fn to_f64(mantissa: u64) -> f64 {
     mantissa as i64 as f64
 }
 
+/// How much of the text a fast path looks at: more than the longest number it takes. With a
+/// fixed size, the bounds are checked once for a number.
+type Window = [u8; 32];
+
+/// A window of the text and a byte more in front of it, which may be a sign.
+type SignedWindow = [u8; size_of::<Window>() + 1];
+
+/// The last few bytes of the text, filled up with zeros.
+#[cold]
+#[inline(never)]
+fn padded(bytes: &[u8], start: usize) -> SignedWindow {
+    let mut text = [0; size_of::<SignedWindow>()];
+    let rest = bytes.get(start..).unwrap_or_default();
+    let length = rest.len().min(text.len());
+    text[..length].copy_from_slice(&rest[..length]);
+    text
+}
+
 /// Reads `[-]digits[.digits]` of up to 18 significant digits: the value and where it ends.
 #[inline(always)]
 pub(crate) fn float<F: Float>(bytes: &[u8], start: usize) -> Option<(F, usize)> {
-    // Two copies of the code rather than a computed start: a branch is guessed, a start that
-    // depends on a byte makes the whole rest wait for it.
-    if bytes.get(start) == Some(&b'-') {
-        let (value, end) = magnitude::<F>(bytes, start + 1)?;
-        return Some((value.negate(), end));
+    match bytes.get(start..).and_then(<[u8]>::first_chunk) {
+        Some(text) => signed_float(text, start),
+        None => last_float(bytes, start),
     }
-    magnitude(bytes, start)
+}
+
+#[cold]
+#[inline(never)]
+fn last_float<F: Float>(bytes: &[u8], start: usize) -> Option<(F, usize)> {
+    signed_float(&padded(bytes, start), start)
 }
 
 #[inline(always)]
-fn magnitude<F: Float>(bytes: &[u8], first: usize) -> Option<(F, usize)> {
-    let head = load(bytes, first)?;
-    let mut end;
-    let mut mantissa;
-    let mut scale = 0;
+fn signed_float<F: Float>(text: &SignedWindow, start: usize) -> Option<(F, usize)> {
+    // Two copies of the code rather than a computed start: a branch is guessed, a start that
+    // depends on a byte makes the whole rest wait for it.
+    if let [b'-', window @ ..] = text {
+        let (value, length) = magnitude::<F>(window)?;
+        return Some((value.negate(), start + 1 + length));
+    }
+    let [window @ .., _] = text;
+    let (value, length) = magnitude::<F>(window)?;
+    Some((value, start + length))
+}
+
+#[inline(always)]
+fn magnitude<F: Float>(window: &Window) -> Option<(F, usize)> {
     // One digit and a point: the shape of probabilities, pixels and embeddings.
-    if head >> 8 & 0xFF == u64::from(b'.') && (head & 0xFF).wrapping_sub(u64::from(b'0')) <= 9 {
-        mantissa = (head & 0xFF) - u64::from(b'0');
-        end = first + 1;
-    } else {
-        let digits = Digits::of(head);
-        if digits.count == 0 || digits.count == 8 || (digits.count > 1 && head & 0xFF == u64::from(b'0')) {
-            return None;
-        }
-        mantissa = digits.value();
-        end = first + digits.count;
+    if window[1] == b'.' {
+        let digit = window[0].wrapping_sub(b'0');
+        return if digit <= 9 { fraction(window, 2, u64::from(digit)) } else { None };
     }
-    let mut next = *bytes.get(end)?;
-    if next == b'.' {
-        let fraction = end + 1;
-        let mut digits = Digits::of(load(bytes, fraction)?);
-        if digits.count == 0 {
-            return None;
-        }
-        mantissa = mantissa * INTEGER_POWERS[digits.count] + digits.value();
-        scale = digits.count;
-        if digits.count == 8 {
-            digits = Digits::of(load(bytes, fraction + 8)?);
-            mantissa = extend(mantissa, digits)?;
-            scale += digits.count;
-            if digits.count == 8 {
-                // A double of Python has up to 17 digits behind any zeros: a few more.
-                while let Some(digit) = digit(bytes, fraction + scale) {
-                    if scale == MAX_SCALE || mantissa > MAX_MANTISSA / 10 - 1 {
-                        return None;
-                    }
-                    mantissa = mantissa * 10 + digit;
-                    scale += 1;
-                }
-            }
-        }
-        end = fraction + scale;
-        next = *bytes.get(end)?;
-    }
-    if next | 0x20 == b'e' {
+    let digits = Digits::of(load(window, 0));
+    if digits.count == 0 || digits.count == 8 || (digits.count > 1 && window[0] == b'0') {
         return None;
     }
-    Some((F::from_decimal(mantissa, scale)?, end))
+    let mantissa = digits.value();
+    match window[digits.count & 7] {
+        b'.' => long_fraction(window, (digits.count & 7) + 1, mantissa),
+        b'e' | b'E' => None,
+        _ => Some((F::from_decimal(mantissa, 0)?, digits.count)),
+    }
+}
+
+/// Reads the digits behind a point that does not stand behind the first digit.
+#[inline(never)]
+fn long_fraction<F: Float>(window: &Window, start: usize, mantissa: u64) -> Option<(F, usize)> {
+    fraction(window, start, mantissa)
+}
+
+/// Reads the digits behind the point, after the mantissa of those before it.
+#[inline(always)]
+fn fraction<F: Float>(window: &Window, start: usize, mantissa: u64) -> Option<(F, usize)> {
+    let mut digits = Digits::of(load(window, start));
+    if digits.count == 0 {
+        return None;
+    }
+    let mut mantissa = extend(mantissa, digits)?;
+    let mut scale = digits.count;
+    if digits.count == 8 {
+        digits = Digits::of(load(window, start + 8));
+        mantissa = extend(mantissa, digits)?;
+        scale += digits.count;
+        if digits.count == 8 {
+            // A double of Python has up to 17 digits behind any zeros: a few more.
+            digits = Digits::of(load(window, start + 16));
+            mantissa = extend(mantissa, digits)?;
+            scale += digits.count;
+            if scale > MAX_SCALE {
+                return None;
+            }
+        }
+    }
+    let end = start + scale;
+    if window[end & 31] | 0x20 == b'e' {
+        return None;
+    }
+    Some((F::from_decimal(mantissa, scale & 31)?, end))
 }
 
 /// Reads `[-]digits` whose magnitude fits 64 bits: the sign, the magnitude and the end.
@@ -262,33 +303,53 @@ fn magnitude<F: Float>(bytes: &[u8], first: usize) -> Option<(F, usize)> {
 /// `None` if the token is longer, has a fraction or an exponent, or is no number.
 #[inline(always)]
 pub(crate) fn integer(bytes: &[u8], start: usize) -> Option<(bool, u64, usize)> {
-    if bytes.get(start) == Some(&b'-') {
-        let (magnitude, end) = digits(bytes, start + 1)?;
-        return Some((true, magnitude, end));
+    match bytes.get(start..).and_then(<[u8]>::first_chunk) {
+        Some(text) => signed_integer(text, start),
+        None => last_integer(bytes, start),
     }
-    let (magnitude, end) = digits(bytes, start)?;
-    Some((false, magnitude, end))
+}
+
+#[cold]
+#[inline(never)]
+fn last_integer(bytes: &[u8], start: usize) -> Option<(bool, u64, usize)> {
+    signed_integer(&padded(bytes, start), start)
 }
 
 #[inline(always)]
-fn digits(bytes: &[u8], first: usize) -> Option<(u64, usize)> {
-    let head = load(bytes, first).unwrap_or_else(|| load_tail(bytes, first));
-    let digits = Digits::of(head);
-    let mut value = digits.value();
-    let mut end = first + digits.count;
-    if digits.count == 0 || (digits.count > 1 && head & 0xFF == u64::from(b'0')) {
+fn signed_integer(text: &SignedWindow, start: usize) -> Option<(bool, u64, usize)> {
+    if let [b'-', window @ ..] = text {
+        let (value, length) = whole(window)?;
+        return Some((true, value, start + 1 + length));
+    }
+    let [window @ .., _] = text;
+    let (value, length) = whole(window)?;
+    Some((false, value, start + length))
+}
+
+#[inline(always)]
+fn whole(window: &Window) -> Option<(u64, usize)> {
+    let digits = Digits::of(load(window, 0));
+    if digits.count == 0 || (digits.count > 1 && window[0] == b'0') {
         return None;
     }
-    if digits.count == 8 {
-        while let Some(digit) = digit(bytes, end) {
-            value = value.checked_mul(10)?.checked_add(digit)?;
-            end += 1;
-        }
+    let (value, end) = if digits.count < 8 { (digits.value(), digits.count) } else { long_whole(window)? };
+    match window[end & 31] {
+        b'.' | b'e' | b'E' => None,
+        _ => Some((value, end)),
     }
-    if matches!(bytes.get(end), Some(b'.' | b'e' | b'E')) {
-        return None;
+}
+
+/// Reads an integer of eight digits or more.
+#[inline(never)]
+fn long_whole(window: &Window) -> Option<(u64, usize)> {
+    let digits = window.iter().take_while(|byte| byte.is_ascii_digit());
+    let mut count = 0;
+    let mut value = 0_u64;
+    for digit in digits {
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        count += 1;
     }
-    Some((value, end))
+    Some((value, count))
 }
 
 /// An integer type of a tensor, from the sign and the magnitude of a token.
@@ -326,36 +387,44 @@ macro_rules! unsigned {
 signed! { i8 i16 i32 i64 }
 unsigned! { u8 u16 u32 u64 }
 
-#[inline(always)]
-fn digit(bytes: &[u8], at: usize) -> Option<u64> {
-    let digit = bytes.get(at)?.wrapping_sub(b'0');
-    (digit <= 9).then_some(u64::from(digit))
-}
-
-const INTEGER_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+/// The powers of ten that one step of digits can need, and more, so that no index is too large.
+const INTEGER_POWERS: [u64; 16] = {
+    let mut powers = [1; 16];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = 10 * powers[exponent - 1];
+        exponent += 1;
+    }
+    powers
+};
 
 /// The mantissa with the digits written behind it, if it stays within [`MAX_MANTISSA`].
 #[inline(always)]
 fn extend(mantissa: u64, digits: Digits) -> Option<u64> {
-    let power = INTEGER_POWERS[digits.count];
-    (mantissa < MAX_MANTISSA / power).then(|| mantissa * power + digits.value())
+    // What may be extended by so many digits, from a table: a division takes longer than all else.
+    const LIMITS: [u64; 16] = {
+        let mut limits = [MAX_MANTISSA; 16];
+        let mut count = 0;
+        while count < limits.len() {
+            limits[count] /= INTEGER_POWERS[count];
+            count += 1;
+        }
+        limits
+    };
+    let count = digits.count & 15;
+    if mantissa >= LIMITS[count] {
+        return None;
+    }
+    Some(mantissa * INTEGER_POWERS[count] + digits.value())
 }
 
-/// Eight bytes of text, the first in the lowest byte; `None` near the end of the text.
+/// Eight bytes of a window, the first in the lowest byte; zero beyond its end.
 #[inline(always)]
-fn load(bytes: &[u8], at: usize) -> Option<u64> {
-    let chunk: [u8; 8] = bytes.get(at..at.checked_add(8)?)?.try_into().ok()?;
-    Some(u64::from_le_bytes(chunk))
-}
-
-/// The last few bytes of the text, filled up with zeros.
-#[cold]
-fn load_tail(bytes: &[u8], at: usize) -> u64 {
-    let mut chunk = [0; 8];
-    let tail = bytes.get(at..).unwrap_or_default();
-    let length = tail.len().min(8);
-    chunk[..length].copy_from_slice(&tail[..length]);
-    u64::from_le_bytes(chunk)
+fn load(window: &Window, at: usize) -> u64 {
+    match window.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => 0,
+    }
 }
 
 /// The leading decimal digits of eight bytes.
@@ -374,18 +443,20 @@ impl Digits {
         // can only disturb the bytes behind it, and those lie behind the first non-digit.
         let others = (bytes.wrapping_add(0x7676_7676_7676_7676) | bytes) & 0x8080_8080_8080_8080;
         // Eight digits are a case of their own: the bit scan knows no answer for them.
-        let count = NonZeroU64::new(others).map_or(8, |others| others.trailing_zeros() as usize / 8);
+        let count = match NonZeroU64::new(others) {
+            Some(others) => others.trailing_zeros() as usize / 8,
+            None => 8,
+        };
         Self { bytes, count }
     }
 
     /// The number that the digits write; 0 for none.
     #[inline(always)]
     fn value(self) -> u64 {
-        // Move the digits to the top: the bytes below them become leading zeros.
-        let digits = match self.count {
-            0 => return 0,
-            count => self.bytes << (64 - 8 * count),
-        };
+        // Move the digits to the top: the bytes below them become leading zeros. In two steps,
+        // since a shift by all 64 bits is none; a branch for that case would be guessed wrong.
+        let half = 32 - 4 * self.count;
+        let digits = (self.bytes << half) << half;
         let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
         const EVERY_FOURTH: u64 = 0x0000_00FF_0000_00FF;
         const HUNDREDS: u64 = 100 + (1_000_000 << 32);
