@@ -96,7 +96,8 @@ fn check_error(id: &str, expect: &Value, error: &Error) {
     }
 }
 
-fn body(case: &Value) -> Bytes {
+/// The body of a recorded request.
+pub fn body(case: &Value) -> Bytes {
     if let Some(parts) = case["request_parts"].as_array() {
         let part = |part: &Value| part[0].as_str().unwrap().repeat(part[1].as_u64().unwrap() as usize);
         return parts.iter().map(part).collect::<String>().into();
