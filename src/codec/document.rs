@@ -74,23 +74,23 @@ impl SignatureName {
     }
 }
 
-/// Reads a list of strings, such as `output_filter`.
-pub(crate) fn string_list(reader: &mut Reader<'_>, name: &str) -> Result<Vec<String>, Fault> {
+/// Reads a list of strings, such as `output_filter`. A value that is no list at all is `None`.
+pub(crate) fn string_list(reader: &mut Reader<'_>, name: &str) -> Result<Option<Vec<String>>, Fault> {
     let start = reader.at;
-    let mut strings = Vec::new();
-    let mut is_list = reader.byte() == b'[';
-    let mut more = is_list && reader.open_array();
-    while more && is_list {
-        is_list = reader.peek() == b'"';
-        if is_list {
-            strings.push(String::from_utf8_lossy(reader.string()?.bytes(reader.bytes)).into_owned());
-            more = reader.next_element()?;
-        }
-    }
-    if !is_list {
-        reader.at = start;
+    if reader.byte() != b'[' {
         reader.skip_value()?;
-        return Err(Fault::text(start, format!("'{name}' must be a list of strings")));
+        return Ok(None);
     }
-    Ok(strings)
+    let mut strings = Vec::new();
+    let mut more = reader.open_array();
+    while more {
+        if reader.peek() != b'"' {
+            reader.at = start;
+            reader.skip_value()?;
+            return Err(Fault::text(start, format!("'{name}' must be a list of strings")));
+        }
+        strings.push(String::from_utf8_lossy(reader.string()?.bytes(reader.bytes)).into_owned());
+        more = reader.next_element()?;
+    }
+    Ok(Some(strings))
 }

@@ -100,7 +100,8 @@ pub(crate) fn decode_after(body: &Bytes, signatures: &Signatures, stream: Option
             ));
         }
     };
-    let output_filter = members.output_filter.map_err(|fault| fault.into_error(body))?;
+    let output_filter = members.output_filter.transpose().map_err(|fault| fault.into_error(body))?;
+    let output_filter = output_filter.unwrap_or_default();
     let inputs = match attempt {
         Some((name, result)) if name == signature_name => result,
         _ => decode_values(&mut Reader { bytes: body, at: start }, body, format, signature),
@@ -151,24 +152,14 @@ fn values_error(fault: Fault, body: &[u8], format: Format) -> Error {
 }
 
 /// The members of a predict body; of each name the first one counts.
+#[derive(Default)]
 struct Members {
     signature_name: SignatureName,
     /// Where the value of `instances` starts.
     instances: Option<usize>,
     /// Where the value of `inputs` starts.
     inputs: Option<usize>,
-    output_filter: Result<Vec<String>, Fault>,
-}
-
-impl Default for Members {
-    fn default() -> Self {
-        Self {
-            signature_name: SignatureName::default(),
-            instances: None,
-            inputs: None,
-            output_filter: Ok(Vec::new()),
-        }
-    }
+    output_filter: Option<Result<Vec<String>, Fault>>,
 }
 
 impl Members {
@@ -199,9 +190,12 @@ impl Members {
     }
 
     fn read_output_filter(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        if self.output_filter.is_some() {
+            return reader.skip_value();
+        }
         match document::string_list(reader, "output_filter") {
             Err(fault) if fault.is_syntax() => return Err(fault),
-            result => self.output_filter = result,
+            result => self.output_filter = result.transpose(),
         }
         Ok(())
     }

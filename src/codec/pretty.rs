@@ -49,9 +49,13 @@ pub fn indent(compact: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The deepest level that is indented further than the one above it: spaces must not outgrow
+/// the JSON by more than a constant.
+const MAX_DEPTH: usize = 12;
+
 fn new_line(out: &mut Vec<u8>, depth: usize) {
     out.push(b'\n');
-    out.resize(out.len() + 4 * depth, b' ');
+    out.resize(out.len() + 4 * depth.min(MAX_DEPTH), b' ');
 }
 
 /// Whether a list, whose inside starts here, has a list or an object in it.

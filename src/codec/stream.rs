@@ -42,6 +42,8 @@ struct Values {
     start: usize,
     /// How far they have been decoded.
     at: usize,
+    /// How far the text has been searched for commas.
+    searched: usize,
     /// Set once they have been decoded to their end.
     done: bool,
     signature_name: String,
@@ -65,10 +67,20 @@ impl Stream {
         }
         let State::Running(values) = &mut self.state else { return };
         // Cut behind the last comma: no number is seen in part.
-        let Some(comma) = memchr::memrchr(b',', &body[values.at..]) else { return };
-        let part = &body[..=values.at + comma];
+        let from = values.searched.max(values.at);
+        values.searched = body.len();
+        let Some(comma) = body.get(from..).and_then(|text| memchr::memrchr(b',', text)) else { return };
+        let part = &body[..=from + comma];
         if !values.done && values.advance(part).is_none() {
             self.state = State::Abandoned;
+        }
+    }
+
+    /// How many bytes of a body are still to be decoded.
+    pub(crate) fn remaining(&self, body: &[u8]) -> usize {
+        match &self.state {
+            State::Running(values) => body.len().saturating_sub(values.at),
+            State::Fresh | State::Abandoned => body.len(),
         }
     }
 
@@ -123,14 +135,16 @@ fn find(body: &[u8], signatures: &Signatures) -> Option<Values> {
     }
     let [input] = signatures.get(&signature_name).ok()?.inputs.as_slice() else { return None };
     dtype::width(input.dtype)?;
-    // A list whose first entry is an object is not a list of numbers.
+    // A list whose first entry is an object is not a list of numbers; one whose first entry has
+    // not arrived may turn out to be empty.
     let mut ahead = reader.clone();
-    if !ahead.open_array() || ahead.byte() == b'{' {
+    if !ahead.open_array() || matches!(ahead.byte(), b'{' | 0) {
         return None;
     }
     Some(Values {
         start: reader.at,
         at: reader.at,
+        searched: reader.at,
         done: false,
         signature_name,
         input_name: input.name.clone(),

@@ -14,9 +14,13 @@ use super::writer::{self, NanStyle, Number};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::{DataType, TensorProto};
 
-/// The most elements that a reply may leave to repetition, so that a few bytes from a backend
-/// cannot become gigabytes of text.
+/// The most elements that a reply may leave to repetition, and the most bytes of text that may
+/// come of them, so that a few bytes from a backend cannot become gigabytes.
 const MAX_REPEATED: usize = 1 << 24;
+const MAX_REPEATED_TEXT: usize = 1 << 28;
+
+/// The most lists around the elements of a reply.
+const MAX_LISTS: usize = 1 << 28;
 
 /// A tensor ready to be written.
 pub(crate) struct Printer<'a> {
@@ -100,16 +104,18 @@ fn dimensions(name: &str, tensor: &TensorProto) -> Result<(Vec<usize>, usize)> {
     }
     let mut dimensions = Vec::with_capacity(shape.dim.len());
     let mut elements = 1_usize;
-    let mut lists = 1_usize;
+    let mut product = 1_usize;
+    let mut lists = 0_usize;
     for dim in &shape.dim {
         let size = usize::try_from(dim.size).map_err(|_| disagree("a negative dimension"))?;
-        // Products that leave out the zeros bound the lists to write around no elements, too.
-        lists = lists.checked_mul(size.max(1)).ok_or_else(|| disagree("a shape beyond all memory"))?;
+        lists = lists.saturating_add(product);
+        // Leaving out the zeros bounds the lists to write around no elements, too.
+        product = product.checked_mul(size.max(1)).ok_or_else(|| disagree("a shape beyond all memory"))?;
         elements *= size;
         dimensions.push(size);
     }
-    if elements == 0 && lists > MAX_REPEATED {
-        return Err(disagree("too many empty lists"));
+    if lists > MAX_LISTS || (elements == 0 && lists > MAX_REPEATED) {
+        return Err(disagree("too many lists"));
     }
     Ok((dimensions, elements))
 }
@@ -300,6 +306,13 @@ fn strings<'a>(name: &str, tensor: &'a TensorProto, elements: usize) -> Result<W
         if name.ends_with("_bytes") { writer::write_base64 } else { writer::write_string };
     let values = if tensor.tensor_content.is_empty() {
         repeated(name, &tensor.string_val, elements)?;
+        let repeats = elements.saturating_sub(tensor.string_val.len());
+        let last = tensor.string_val.last().map_or(0, Bytes::len);
+        if repeats.saturating_mul(last) > MAX_REPEATED_TEXT {
+            return Err(Error::internal(format!(
+                "The backend's output {name} repeats a string of {last} bytes {repeats} times"
+            )));
+        }
         tensor.string_val.clone()
     } else {
         string_content(&tensor.tensor_content, elements).ok_or_else(|| {

@@ -130,7 +130,9 @@ async fn classify_and_regress_take_examples() {
 async fn output_filter_selects_outputs() {
     check(HALF, r#"{"instances": [1], "output_filter": ["y"]}"#, json!({"predictions": [2.5]})).await;
     check_error(HALF, r#"{"instances": [1], "output_filter": ["z"]}"#, 400, "z").await;
-    check_error(HALF, r#"{"instances": [1], "output_filter": "y"}"#, 400, "/output_filter: ").await;
+    check_error(HALF, r#"{"instances": [1], "output_filter": ["y", 1]}"#, 400, "/output_filter: ").await;
+    // The original ignores the key whatever it holds: what is no list stays ignored.
+    check(HALF, r#"{"instances": [1], "output_filter": null}"#, json!({"predictions": [2.5]})).await;
 }
 
 #[tokio::test]
