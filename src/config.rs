@@ -25,7 +25,7 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// How long requests that run may go on after the signal to stop.
     pub drain_timeout: Duration,
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to send the head of a request, and to begin with the next one.
     pub header_timeout: Duration,
 }
 
@@ -62,7 +62,7 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8501)),
             drain_timeout: Duration::from_secs(30),
-            header_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(120),
         }
     }
 }

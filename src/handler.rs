@@ -4,20 +4,23 @@
 //! Everything that goes wrong on the way is an [`Error`]; turning it into a response is the
 //! server's work, and so are headers.
 
-mod body;
+pub(crate) mod body;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
+use prost::Message;
+use tonic::Code;
 
-use crate::codec::predict::{self, Predict};
+use crate::codec::predict::{self, Format, Predict};
 use crate::codec::stream::Stream;
 use crate::codec::{example, model};
 use crate::config::{ApiConfig, Config};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use crate::proto::tensorflow::TensorProto;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::proto::tensorflow::serving::{
     ClassificationRequest, GetModelMetadataRequest, GetModelStatusRequest, ModelSpec, PredictRequest,
@@ -26,7 +29,6 @@ use crate::proto::tensorflow::serving::{
 use crate::route::{Route, Target};
 use crate::signature::{Known, SignatureCache};
 use crate::upstream::{Deadline, Upstream};
-use tonic::Code;
 
 /// A body above this size is decoded, and a reply above it encoded, off the async workers, so
 /// that small requests need not wait for it.
@@ -102,22 +104,40 @@ impl Bridge {
         let (body, stream) = body::read(request, self.api.max_body_size, deadline, signatures).await?;
         let known = match known {
             Ok(known) => known,
-            Err(error) => return Err(predict::check(&body).err().unwrap_or(error)),
-        };
-        let decoded = decode(&body, &known, stream).await?;
-        let (format, first) = (decoded.format, self.call(target, decoded, deadline).await);
-        let (known, reply) = match first {
-            Err(error) if may_be_outdated(&error) => {
-                self.retry(target, known, &body, deadline, error).await?
+            Err(error) => {
+                let checked = offload(body.len(), move || predict::check(&body)).await;
+                return Err(checked.err().unwrap_or(error));
             }
-            result => (known, result?),
         };
+        let (known, format, reply) = match self.attempt(target, &body, &known, stream, deadline).await {
+            // Rejected, here or by the backend: the model may have changed since we learnt of it.
+            Err(error) if may_be_outdated(&error) => {
+                let newer = self.signatures.refresh(target, &known, deadline).await.ok_or(error)?;
+                let (format, reply) = self.attempt(target, &body, &newer, None, deadline).await?;
+                (newer, format, reply)
+            }
+            result => result.map(|(format, reply)| (known, format, reply))?,
+        };
+        drop(body);
         let model_version = version(reply.model_spec.as_ref());
         self.signatures.check_version(target, &known, model_version);
         let nan = self.api.nan;
-        let size = reply.outputs.values().map(|tensor| tensor.tensor_content.len()).sum();
-        let body = offload(size, move || predict::encode(&reply.outputs, format, nan)).await?;
+        let body = offload(reply_size(&reply), move || predict::encode(&reply.outputs, format, nan)).await?;
         Ok(Reply { body: body.into(), model_version })
+    }
+
+    /// Decodes a body with these signatures and calls the backend.
+    async fn attempt(
+        &self,
+        target: &Target,
+        body: &Bytes,
+        known: &Arc<Known>,
+        stream: Option<Stream>,
+        deadline: Deadline,
+    ) -> Result<(Format, PredictResponse)> {
+        let decoded = decode(body, known, stream).await?;
+        let format = decoded.format;
+        Ok((format, self.call(target, decoded, deadline).await?))
     }
 
     async fn call(&self, target: &Target, decoded: Predict, deadline: Deadline) -> Result<PredictResponse> {
@@ -128,27 +148,6 @@ impl Bridge {
             ..PredictRequest::default()
         };
         self.upstream.predict(request, deadline).await
-    }
-
-    /// Tries again what the backend rejected, if the model's signatures have changed since we
-    /// learnt them; otherwise the rejection stands.
-    async fn retry(
-        &self,
-        target: &Target,
-        outdated: Arc<Known>,
-        body: &Bytes,
-        deadline: Deadline,
-        error: Error,
-    ) -> Result<(Arc<Known>, PredictResponse)> {
-        self.signatures.forget(target, &outdated);
-        match self.signatures.get(target, deadline).await {
-            Ok(known) if known.signatures != outdated.signatures => {
-                let decoded = decode(body, &known, None).await?;
-                let reply = self.call(target, decoded, deadline).await?;
-                Ok((known, reply))
-            }
-            _ => Err(error),
-        }
     }
 
     async fn classify<B>(&self, target: &Target, request: Request<B>, deadline: Deadline) -> Result<Reply>
@@ -162,8 +161,11 @@ impl Bridge {
             input: Some(examples.input),
         };
         let reply = self.upstream.classify(request, deadline).await?;
-        let body = example::encode_classifications(&reply.result.unwrap_or_default(), self.api.nan)?;
-        Ok(Reply { body: body.into(), model_version: version(reply.model_spec.as_ref()) })
+        let (model_version, nan) = (version(reply.model_spec.as_ref()), self.api.nan);
+        let result = reply.result.unwrap_or_default();
+        let body =
+            offload(result.encoded_len(), move || example::encode_classifications(&result, nan)).await?;
+        Ok(Reply { body: body.into(), model_version })
     }
 
     async fn regress<B>(&self, target: &Target, request: Request<B>, deadline: Deadline) -> Result<Reply>
@@ -177,8 +179,10 @@ impl Bridge {
             input: Some(examples.input),
         };
         let reply = self.upstream.regress(request, deadline).await?;
-        let body = example::encode_regressions(&reply.result.unwrap_or_default(), self.api.nan)?;
-        Ok(Reply { body: body.into(), model_version: version(reply.model_spec.as_ref()) })
+        let (model_version, nan) = (version(reply.model_spec.as_ref()), self.api.nan);
+        let result = reply.result.unwrap_or_default();
+        let body = offload(result.encoded_len(), move || example::encode_regressions(&result, nan)).await?;
+        Ok(Reply { body: body.into(), model_version })
     }
 
     async fn status(&self, target: &Target, deadline: Deadline) -> Result<Reply> {
@@ -201,14 +205,14 @@ impl Bridge {
 
 async fn decode(body: &Bytes, known: &Arc<Known>, stream: Option<Stream>) -> Result<Predict> {
     // What a stream has decoded already takes no time any more.
-    let size = if stream.is_some() { 0 } else { body.len() };
+    let size = stream.as_ref().map_or(body.len(), |stream| stream.remaining(body));
     let (body, known) = (body.clone(), Arc::clone(known));
     offload(size, move || predict::decode_after(&body, &known.signatures, stream)).await
 }
 
 /// Runs work on the codec where it disturbs nobody: here if it is small, else on a thread of
 /// its own.
-async fn offload<T: Send + 'static>(
+pub(crate) async fn offload<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -220,9 +224,18 @@ async fn offload<T: Send + 'static>(
         .unwrap_or_else(|error| Err(Error::internal("The request could not be processed").with_source(error)))
 }
 
-/// The codes with which a backend rejects tensors that fit another version of the model.
+/// The codes of requests that may fit another version of the model.
 fn may_be_outdated(error: &Error) -> bool {
-    matches!(error.code(), Code::InvalidArgument | Code::FailedPrecondition)
+    matches!(error.code(), Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented)
+}
+
+/// About how many bytes a reply's tensors have, in whatever form they came.
+fn reply_size(reply: &PredictResponse) -> usize {
+    let elements = |tensor: &TensorProto| {
+        let dimensions = tensor.tensor_shape.iter().flat_map(|shape| &shape.dim);
+        dimensions.fold(8, |size: usize, dim| size.saturating_mul(usize::try_from(dim.size).unwrap_or(0)))
+    };
+    reply.outputs.values().map(elements).fold(0, usize::saturating_add)
 }
 
 fn version(spec: Option<&ModelSpec>) -> Option<i64> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -44,8 +44,15 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = serve_connection(&builder, stream, &bridge, &graceful);
-        tokio::spawn(connection);
+        let watcher = graceful.watcher();
+        let (builder, bridge) = (builder.clone(), Arc::clone(&bridge));
+        let first_bytes = config.header_timeout;
+        tokio::spawn(async move {
+            // The server tells HTTP/1 from HTTP/2 by the first bytes and waits for them for ever.
+            if tokio::time::timeout(first_bytes, wait_for_protocol(&stream)).await.is_ok() {
+                serve_connection(&builder, stream, bridge, watcher).await;
+            }
+        });
     }
     drop(listener);
     tracing::info!("draining");
@@ -54,24 +61,36 @@ pub async fn serve(
     }
 }
 
-/// The work of one connection, to be spawned.
-fn serve_connection(
+/// Serves one connection to its end.
+async fn serve_connection(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
-    bridge: &Arc<Bridge>,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + Send + 'static {
+    bridge: Arc<Bridge>,
+    watcher: Watcher,
+) {
     // Without this, replies larger than a segment wait for the client's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let service = TowerToHyperService::new(service::new(Arc::clone(bridge)));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let connection = graceful.watch(connection);
-    async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error, "a connection ended early");
+    let service = TowerToHyperService::new(service::new(bridge));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error, "a connection ended early");
+    }
+}
+
+/// Waits until the first bytes tell which protocol the client speaks.
+async fn wait_for_protocol(stream: &TcpStream) {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut start = [0; PREFACE.len()];
+    // An error or an end shows again to whoever reads.
+    while let Ok(length @ 1..) = stream.peek(&mut start).await {
+        if length == PREFACE.len() || !PREFACE.starts_with(&start[..length]) {
+            return;
         }
+        // Part of a preface is there, and more of it cannot be waited for without taking it.
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::codec::model;
 use crate::codec::signature::Signatures;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::GetModelMetadataRequest;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::route::Target;
@@ -38,8 +38,20 @@ pub struct Known {
     fetched: Instant,
 }
 
-/// A place that the first request fills while others wait for it.
-type Entry = OnceCell<Arc<Known>>;
+/// A place that the first request fills while others wait for it. A failure is for those who
+/// wait; the entry leaves the cache with it.
+type Entry = OnceCell<std::result::Result<Arc<Known>, Failure>>;
+
+/// An error that several requests get.
+#[derive(Debug, Clone)]
+struct Failure {
+    code: tonic::Code,
+    message: String,
+}
+
+/// How old signatures must be before a rejected request makes us ask for them again: rejected
+/// requests alone must not keep the backend busy.
+const MIN_AGE: Duration = Duration::from_secs(1);
 
 /// Takes an entry out of the cache if it is still empty in the end.
 struct Unfilled<'a> {
@@ -50,7 +62,8 @@ struct Unfilled<'a> {
 
 impl Drop for Unfilled<'_> {
     fn drop(&mut self) {
-        if self.entry.get().is_none() {
+        // The map's and this reference are the last two: nobody else waits or fetches.
+        if self.entry.get().is_none() && Arc::strong_count(self.entry) <= 2 {
             self.cache.remove(self.target, |found| Arc::ptr_eq(found, self.entry));
         }
     }
@@ -72,12 +85,37 @@ impl SignatureCache {
         let entry = self.entry(target);
         // Also when this future is dropped: an entry that nobody fills must not stay.
         let unfilled = Unfilled { cache: self, target, entry: &entry };
-        unfilled.entry.get_or_try_init(|| self.fetch(target, deadline)).await.cloned()
+        let fetched = unfilled.entry.get_or_init(async || {
+            self.fetch(target, deadline).await.map_err(|error| {
+                tracing::debug!(%error, model = target.name, "signatures could not be fetched");
+                Failure { code: error.code(), message: error.message().to_owned() }
+            })
+        });
+        fetched.await.clone().map_err(|failure| {
+            self.remove(target, |found| Arc::ptr_eq(found, &entry));
+            Error::new(failure.code, failure.message)
+        })
+    }
+
+    /// The signatures after a request was rejected that was encoded with `outdated`: `None` if
+    /// they have not changed, or are too young to ask again.
+    pub async fn refresh(
+        &self,
+        target: &Target,
+        outdated: &Arc<Known>,
+        deadline: Deadline,
+    ) -> Option<Arc<Known>> {
+        if outdated.fetched.elapsed() < MIN_AGE {
+            return None;
+        }
+        self.forget(target, outdated);
+        let known = self.get(target, deadline).await.ok()?;
+        (known.signatures != outdated.signatures).then_some(known)
     }
 
     /// Forgets signatures that have turned out to be outdated.
     pub fn forget(&self, target: &Target, outdated: &Arc<Known>) {
-        self.remove(target, |entry| entry.get().is_some_and(|known| Arc::ptr_eq(known, outdated)));
+        self.remove(target, |entry| matches!(entry.get(), Some(Ok(known)) if Arc::ptr_eq(known, outdated)));
     }
 
     /// Compares signatures with the version that answered, and forgets them if it was another.
@@ -90,7 +128,7 @@ impl SignatureCache {
     fn entry(&self, target: &Target) -> Arc<Entry> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get(target)
-            && entry.get().is_none_or(|known| known.fetched.elapsed() < self.ttl)
+            && !matches!(entry.get(), Some(Ok(known)) if known.fetched.elapsed() >= self.ttl)
         {
             return Arc::clone(entry);
         }

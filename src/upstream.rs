@@ -73,7 +73,8 @@ impl Upstream {
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(Duration::from_secs(30))
+            // Of the system, not of HTTP/2: gRPC servers end connections that ping too often.
+            .tcp_keepalive(Some(Duration::from_secs(60)))
             .user_agent(concat!("tfbridge/", env!("CARGO_PKG_VERSION")))
             .unwrap_or_else(|_| Endpoint::from(config.backend.clone()));
         let connections = (0..config.connections.max(1)).map(|_| endpoint.connect_lazy()).collect();
@@ -188,9 +189,7 @@ fn error(status: Status, deadline: Deadline) -> Error {
         {
             Error::deadline_exceeded("The deadline passed while waiting for the backend")
         }
-        Code::Unavailable | Code::Unknown if is_local => {
-            Error::unavailable("The backend cannot be reached").with_source(status)
-        }
+        _ if is_local => Error::unavailable("The backend cannot be reached").with_source(status),
         _ => status.into(),
     }
 }

@@ -51,8 +51,9 @@ pub(super) struct ApiArguments {
     /// `--rest_api_enable_cors_support` does.
     #[arg(long, env = "TFBRIDGE_CORS")]
     cors: bool,
-    /// How long a client may take to send the head of a request.
-    #[arg(long, env = "TFBRIDGE_HEADER_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// How long a client may take to send the head of a request, and how long its connection may
+    /// be idle.
+    #[arg(long, env = "TFBRIDGE_HEADER_TIMEOUT", default_value = "2m", value_name = "TIME", value_parser = humantime::parse_duration)]
     header_timeout: Duration,
     /// How long running requests may go on after the signal to stop.
     #[arg(long, env = "TFBRIDGE_DRAIN_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]

@@ -2,6 +2,7 @@
 //! along the way where that helps.
 
 use std::io::Read;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::GzDecoder;
@@ -38,7 +39,9 @@ where
     let (body, stream) =
         deadline.limit("reading the body", collect(&head.headers, body, limit, signatures)).await??;
     if is_gzip {
-        return Ok((inflate(&body, limit)?, None));
+        // A little gzip can be a lot of text.
+        let size = body.len().saturating_mul(32);
+        return Ok((super::offload(size, move || inflate(&body, limit)).await?, None));
     }
     Ok((body, stream))
 }
@@ -55,10 +58,12 @@ where
     let too_large = || Error::payload_too_large(format!("The body is larger than {limit} bytes"));
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
+        discard(&mut body).await;
         return Err(too_large());
     }
     let Some(first) = next_data(&mut body).await? else { return Ok((Bytes::new(), None)) };
     if first.len() > limit {
+        discard(&mut body).await;
         return Err(too_large());
     }
     if announced == Some(first.len()) {
@@ -72,6 +77,8 @@ where
     let mut decoded = 0;
     while let Some(data) = next_data(&mut body).await? {
         if buffer.len() + data.len() > limit {
+            drop(buffer);
+            discard(&mut body).await;
             return Err(too_large());
         }
         buffer.extend_from_slice(&data);
@@ -83,6 +90,27 @@ where
         }
     }
     Ok((buffer.freeze(), stream))
+}
+
+/// Reads what is left of a body that nobody wants, within reason: a client that is answered
+/// while it still sends sees a broken connection in place of the answer.
+pub(crate) async fn discard<B>(body: &mut B)
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
+    const MOST: usize = 512 << 20;
+    const LONGEST: Duration = Duration::from_secs(5);
+    let read = async {
+        let mut discarded = 0;
+        while let Ok(Some(data)) = next_data(body).await {
+            discarded += data.len();
+            if discarded > MOST {
+                break;
+            }
+        }
+    };
+    // However it ends, the answer follows.
+    let _ = tokio::time::timeout(LONGEST, read).await;
 }
 
 async fn next_data<B>(body: &mut B) -> Result<Option<Bytes>>

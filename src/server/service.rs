@@ -10,22 +10,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN};
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::codec::pretty;
 use crate::error::{Error, Result};
-use crate::handler::{Bridge, Reply};
+use crate::handler::{Bridge, Reply, body, offload};
 use crate::route::{self, Route};
 
 /// The version of the model that answered.
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
-
-/// A body that was never looked at is read to its end up to this size, so that the connection
-/// can be used again.
-const DRAINED_BODY: usize = 64 << 10;
 
 /// The body of a response once it has been through the layers.
 type ResponseBody = tower_http::body::UnsyncBoxBody<Bytes, tower::BoxError>;
@@ -55,11 +51,14 @@ async fn respond(bridge: &Bridge, request: Request<Incoming>) -> Response<Full<B
         Ok(route) => {
             let origin = request.headers().get(ORIGIN).cloned();
             let pretty = bridge.api.pretty || wants_pretty(uri.query());
-            let result = bridge.handle(&route, request).await;
-            (route.verb(), response(&route, result, pretty, origin.as_ref()))
+            let mut result = bridge.handle(&route, request).await;
+            if pretty && !matches!(route, Route::Metrics) {
+                result = indent(result).await;
+            }
+            (route.verb(), response(&route, result, origin.as_ref()))
         }
         Err(error) => {
-            drain(request).await;
+            body::discard(&mut request.into_body()).await;
             ("none", error_response(&error))
         }
     };
@@ -73,12 +72,13 @@ async fn respond(bridge: &Bridge, request: Request<Incoming>) -> Response<Full<B
     response
 }
 
-fn response(
-    route: &Route,
-    result: Result<Reply>,
-    pretty: bool,
-    origin: Option<&HeaderValue>,
-) -> Response<Full<Bytes>> {
+async fn indent(result: Result<Reply>) -> Result<Reply> {
+    let Reply { body, model_version } = result?;
+    let body = offload(body.len(), move || Ok(pretty::indent(&body).into())).await?;
+    Ok(Reply { body, model_version })
+}
+
+fn response(route: &Route, result: Result<Reply>, origin: Option<&HeaderValue>) -> Response<Full<Bytes>> {
     let reply = match result {
         Ok(reply) => reply,
         Err(error) => return error_response(&error),
@@ -87,8 +87,7 @@ fn response(
         Route::Preflight => preflight_response(origin),
         Route::Metrics => new_response(StatusCode::OK, "text/plain; charset=utf-8", reply.body),
         _ => {
-            let body = if pretty { pretty::indent(&reply.body).into() } else { reply.body };
-            let mut response = new_response(StatusCode::OK, "application/json", body);
+            let mut response = new_response(StatusCode::OK, "application/json", reply.body);
             if let Some(version) = reply.model_version {
                 response.headers_mut().insert(MODEL_VERSION, version.into());
             }
@@ -153,9 +152,4 @@ fn wants_pretty(query: Option<&str>) -> bool {
         Some(("pretty", value)) => !matches!(value, "false" | "0" | "no"),
         _ => pair == "pretty",
     })
-}
-
-async fn drain(request: Request<Incoming>) {
-    // An error here ends the connection, which is all there is to do about it.
-    let _ = Limited::new(request.into_body(), DRAINED_BODY).collect().await;
 }
