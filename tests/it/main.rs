@@ -5,6 +5,9 @@
     clippy::cast_precision_loss,
     clippy::unwrap_used,
     clippy::cast_lossless,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::similar_names,
     clippy::expect_used,
     clippy::format_collect,
     clippy::format_push_string,
@@ -16,7 +19,10 @@ mod api;
 mod bridge;
 mod client;
 mod descriptors;
+mod exhaustive;
+mod hardening;
 mod http;
+mod properties;
 mod readme;
 mod reference;
 mod suite;
