@@ -51,16 +51,18 @@ pub fn signatures(data: &[u8]) -> Option<(Signatures, &[u8])> {
 
 /// The meaning of a body; `None` if it has none.
 pub fn predict(body: &Json, signatures: &Signatures) -> Option<Predict> {
-    let Json::Object(_) = body else { return None };
+    let Json::Object(members) = body else { return None };
     let signature_name = match body.get("signature_name") {
         None => String::new(),
         Some(Json::String(name)) => name.clone(),
         Some(_) => return None,
     };
-    let output_filter = match body.get("output_filter") {
-        None => Vec::new(),
-        Some(Json::List(items)) => items.iter().map(string).collect::<Option<_>>()?,
-        Some(_) => return None,
+    // An extension: the first one that is a list counts, what is none is ignored.
+    let is_filter =
+        |(name, value): &&(String, Json)| name == "output_filter" && matches!(value, Json::List(_));
+    let output_filter = match members.iter().find(is_filter) {
+        Some((_, Json::List(items))) => items.iter().map(string).collect::<Option<_>>()?,
+        _ => Vec::new(),
     };
     let inputs = &signatures.get(&signature_name).ok()?.inputs;
     let (format, tensors) = match (body.get("instances"), body.get("inputs")) {

@@ -1,38 +1,64 @@
 //! Every float32 there is, printed and read back.
+//!
+//! `cargo test --release --test it exhaustive -- --ignored` takes minutes.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
+use tfbridge::codec::NanStyle;
 use tfbridge::codec::predict::Format;
 use tfbridge::proto::tensorflow::DataType;
 
-use crate::properties::{canonical, round_trip, tensor};
+use crate::properties::{canonical, decode, encode, tensor};
 
 /// Bit patterns of one tensor.
 const CHUNK: u32 = 1 << 16;
 
 #[test]
 #[ignore = "takes minutes: all 2^32 float32 bit patterns"]
-fn every_float32_reads_back() {
+fn every_float32_prints_in_its_shortest_form_and_reads_back() {
     let next = AtomicU32::new(0);
     let work = || {
-        loop {
-            let chunk = next.fetch_add(1, Ordering::Relaxed);
-            let Some(first) = chunk.checked_mul(CHUNK) else { break };
-            let content: Vec<u8> = (first..=first + (CHUNK - 1)).flat_map(u32::to_le_bytes).collect();
-            let tensor = tensor(DataType::DtFloat, &[CHUNK as usize], content);
-            let (found, expected) = (round_trip(&tensor, Format::Columnar), canonical(&tensor));
-            for (found, expected) in found.tensor_content.chunks(4).zip(expected.tensor_content.chunks(4)) {
-                assert_eq!(found, expected, "little-endian bytes of a float32");
-            }
-            assert_eq!(found.tensor_shape, expected.tensor_shape);
+        while let Some(first) = next.fetch_add(1, Ordering::Relaxed).checked_mul(CHUNK) {
+            check(first);
         }
     };
     thread::scope(|scope| {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..cores {
-            scope.spawn(work);
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            thread.join().unwrap();
         }
     });
-    assert!(next.into_inner() >= u32::MAX / CHUNK);
+    assert!(next.into_inner() > u32::MAX / CHUNK);
+}
+
+/// Checks one tensor of floats.
+fn check(first: u32) {
+    let floats = (first..=first + (CHUNK - 1)).map(f32::from_bits);
+    let content: Vec<u8> = floats.clone().flat_map(f32::to_le_bytes).collect();
+    let tensor = tensor(DataType::DtFloat, &[CHUNK as usize], content);
+
+    let text = encode(&tensor, Format::Columnar, NanStyle::Literal).unwrap();
+    let texts = text.strip_prefix(b"{\"outputs\":[").and_then(|rest| rest.strip_suffix(b"]}")).unwrap();
+    let mut buffer = zmij::Buffer::new();
+    let mut count = 0;
+    for (found, float) in texts.split(|&byte| byte == b',').zip(floats) {
+        let expected = match buffer.format(float) {
+            "inf" => "Infinity",
+            "-inf" => "-Infinity",
+            text => text,
+        };
+        assert_eq!(std::str::from_utf8(found), Ok(expected));
+        count += 1;
+    }
+    assert_eq!(count, CHUNK);
+
+    let (found, expected) =
+        (decode([b"{\"inputs\":[", texts, b"]}"].concat(), DataType::DtFloat), canonical(&tensor));
+    let found = found.unwrap();
+    for (found, expected) in found.tensor_content.chunks(4).zip(expected.tensor_content.chunks(4)) {
+        assert_eq!(found, expected, "little-endian bytes of a float32");
+    }
+    assert_eq!(found, expected);
 }

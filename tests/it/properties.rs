@@ -63,17 +63,17 @@ fn signatures(dtype: DataType) -> Signatures {
     [("serving_default".to_owned(), Signature::new(vec![input]))].into_iter().collect()
 }
 
-fn decode(body: impl Into<Bytes>, dtype: DataType) -> Result<TensorProto, Error> {
+pub fn decode(body: impl Into<Bytes>, dtype: DataType) -> Result<TensorProto, Error> {
     predict::decode(&body.into(), &signatures(dtype))
         .map(|mut predict| predict.inputs.remove("x_bytes").unwrap())
 }
 
-fn encode(tensor: &TensorProto, format: Format, nan: NanStyle) -> Result<Vec<u8>, Error> {
+pub fn encode(tensor: &TensorProto, format: Format, nan: NanStyle) -> Result<Vec<u8>, Error> {
     predict::encode(&HashMap::from([("x_bytes".to_owned(), tensor.clone())]), format, nan)
 }
 
 /// Prints a tensor and reads it back.
-pub fn round_trip(tensor: &TensorProto, format: Format) -> TensorProto {
+fn round_trip(tensor: &TensorProto, format: Format) -> TensorProto {
     let (key, request_key) = match format {
         Format::Row => ("{\"predictions\":", "{\"instances\":"),
         Format::Columnar => ("{\"outputs\":", "{\"inputs\":"),
@@ -219,8 +219,40 @@ fn extend(tensor: &TensorProto, more: usize) -> TensorProto {
     extended
 }
 
+/// The digits of a decimal, without the zeros at either end.
+fn digits(text: &str) -> String {
+    let significand = text.split('e').next().unwrap();
+    let digits: String = significand.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').to_owned()
+}
+
 proptest! {
     #![proptest_config(cases(8000))]
+
+    #[test]
+    fn floats_are_printed_in_the_fewest_digits(
+        bits in any::<u64>(),
+        scale in -12..12_i32,
+    ) {
+        let float = f32::from_bits(bits as u32);
+        // Of the size that models answer with.
+        let usual = (bits >> 40) as f32 / 1e7 * 10_f32.powi(scale);
+        let double = f64::from_bits(bits);
+        for value in [f64::from(float), f64::from(usual), double].into_iter().filter(|value| value.is_finite()) {
+            let (dtype, content, expected) = if value.to_bits() == double.to_bits() {
+                (DataType::DtDouble, value.to_le_bytes().to_vec(), format!("{value:e}"))
+            } else {
+                (DataType::DtFloat, (value as f32).to_le_bytes().to_vec(), format!("{:e}", value as f32))
+            };
+            let text = encode(&tensor(dtype, &[1], content), Format::Columnar, NanStyle::Literal).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            let text = text.strip_prefix("{\"outputs\":[").and_then(|rest| rest.strip_suffix("]}")).unwrap();
+            prop_assert_eq!(digits(text).len(), digits(&expected).len(), "{} {}", text, expected);
+            // And of those in the nearest, or in one of two that are equally near.
+            let error = |text: &str| (text.parse::<f64>().unwrap() - value).abs();
+            prop_assert!(error(text) <= error(&expected), "{} {}", text, expected);
+        }
+    }
 
     #[test]
     fn what_is_printed_reads_back(tensor in sound_tensor()) {
