@@ -30,6 +30,11 @@ impl Shape {
         TensorShapeProto { dim: dim.collect(), unknown_rank: false }
     }
 
+    /// How many levels of lists there are.
+    pub(crate) fn rank(&self) -> usize {
+        self.sizes.len()
+    }
+
     /// How many elements a tensor of this shape has.
     pub(crate) fn elements(&self) -> usize {
         self.sizes.iter().map(|size| size.unwrap_or(0)).product()

@@ -13,6 +13,7 @@ use super::nested::{Progress, Step};
 use super::predict::Inputs;
 use super::reader::Reader;
 use super::signature::Signatures;
+use crate::proto::tensorflow::DataType;
 
 /// The decoder of a body that is still arriving.
 #[derive(Default)]
@@ -135,6 +136,10 @@ fn find(body: &[u8], signatures: &Signatures) -> Option<Values> {
     }
     let [input] = signatures.get(&signature_name).ok()?.inputs.as_slice() else { return None };
     dtype::width(input.dtype)?;
+    // A list of two numbers may be one complex number: that is for the whole body to tell.
+    if matches!(input.dtype, DataType::DtComplex64 | DataType::DtComplex128) {
+        return None;
+    }
     // A list whose first entry is an object is not a list of numbers; one whose first entry has
     // not arrived may turn out to be empty.
     let mut ahead = reader.clone();

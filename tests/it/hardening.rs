@@ -55,6 +55,24 @@ async fn bodies_for_a_new_version_are_not_refused() {
     assert_eq!(response.headers["x-model-version"], "2");
 }
 
+/// The batch is a dimension of its own, whatever the rows are.
+#[tokio::test]
+async fn rows_have_a_batch() {
+    let bridge = Bridge::start(models()).await;
+    let mut client = bridge.connect().await;
+    let path = "/v1/models/echo:predict";
+    let response = client.post(path, r#"{"signature_name": "complex64", "instances": [1, 2]}"#).await;
+    assert_eq!(response.status, 400, "{}", response.text());
+    assert!(response.error().starts_with("/instances/0: JSON Value: 1 "), "{}", response.text());
+    let response = client.post(path, r#"{"signature_name": "complex64", "instances": [[1, 2]]}"#).await;
+    assert_eq!(response.text(), r#"{"predictions":[[1.0,2.0]]}"#);
+    for (depth, status) in [(253, 200), (254, 400)] {
+        let nested = format!("{}1.0{}", "[".repeat(depth), "]".repeat(depth));
+        let response = client.post(path, format!("{{\"instances\": [{{\"x\": {nested}}}]}}")).await;
+        assert_eq!(response.status, status, "{depth}: {}", response.text());
+    }
+}
+
 #[tokio::test]
 async fn indentation_grows_with_the_reply_only() {
     let bridge = Bridge::start(models()).await;

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::Inputs;
 use crate::codec::column::Column;
-use crate::codec::fault::{Fault, Value};
-use crate::codec::nested::Shape;
+use crate::codec::fault::{Fault, Value, What};
+use crate::codec::nested::{MAX_RANK, Shape};
 use crate::codec::reader::Reader;
 use crate::codec::signature::{Input, Signature};
 
@@ -44,11 +44,16 @@ fn decode_values(reader: &mut Reader<'_>, body: &Bytes, input: &Input) -> Result
     let start = reader.at;
     let mut column = Column::new(input.dtype, body);
     column.reserve(body.len() - start);
-    match column.read(reader) {
-        Ok(()) => Ok(Inputs::from([(input.name.clone(), column.into_tensor())])),
-        Err(fault) if fault.is_syntax() => Err(fault),
-        Err(fault) => Err(explain_values(body, start, input).err().unwrap_or(fault)),
-    }
+    let fault = match column.read(reader) {
+        Ok(()) if column.shape().rank() > 0 => {
+            return Ok(Inputs::from([(input.name.clone(), column.into_tensor())]));
+        }
+        // Two numbers are a complex number, but here they are two rows that are none.
+        Ok(()) => Fault::new(start, What::Type(input.dtype)),
+        Err(fault) if fault.is_syntax() => return Err(fault),
+        Err(fault) => fault,
+    };
+    Err(explain_values(body, start, input).err().unwrap_or(fault))
 }
 
 /// Finds out which entry does not go with the first one, by reading them one by one.
@@ -101,6 +106,7 @@ fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Re
         order: Vec::with_capacity(inputs.len()),
         body,
     };
+    let start = reader.at;
     let mut row = 0;
     let mut more = reader.open_array();
     while more {
@@ -113,6 +119,10 @@ fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Re
         rows.read(reader, row)?;
         row += 1;
         more = reader.next_element()?;
+    }
+    // The batch is one more dimension.
+    if rows.columns.iter().any(|column| column.shape().rank() >= MAX_RANK) {
+        return Err(Fault::new(start, What::Rank));
     }
     let names = inputs.iter().map(|input| input.name.clone());
     Ok(names.zip(rows.columns.into_iter().map(Column::into_batch)).collect())
