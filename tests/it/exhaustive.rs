@@ -2,6 +2,7 @@
 //!
 //! `cargo test --release --test it exhaustive -- --ignored` takes minutes.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -14,13 +15,20 @@ use crate::properties::{canonical, decode, encode, tensor};
 /// Bit patterns of one tensor.
 const CHUNK: u32 = 1 << 16;
 
+/// The one float (and its negative) that is another one when it is read back: 7.038531e-26. The
+/// double nearest to that text lies in the middle between two floats and goes to the even one.
+/// Reading a float by way of a double is the original's rule, and that of clients that cast.
+const ROUNDED_TWICE: [u32; 2] = [0x15AE_43FD, 0x95AE_43FD];
+
 #[test]
 #[ignore = "takes minutes: all 2^32 float32 bit patterns"]
 fn every_float32_prints_in_its_shortest_form_and_reads_back() {
     let next = AtomicU32::new(0);
+    let others = Mutex::new(Vec::new());
     let work = || {
         while let Some(first) = next.fetch_add(1, Ordering::Relaxed).checked_mul(CHUNK) {
-            check(first);
+            let found = check(first);
+            others.lock().unwrap().extend(found);
         }
     };
     thread::scope(|scope| {
@@ -31,10 +39,13 @@ fn every_float32_prints_in_its_shortest_form_and_reads_back() {
         }
     });
     assert!(next.into_inner() > u32::MAX / CHUNK);
+    let mut others = others.into_inner().unwrap();
+    others.sort_unstable();
+    assert_eq!(others, ROUNDED_TWICE);
 }
 
-/// Checks one tensor of floats.
-fn check(first: u32) {
+/// Checks one tensor of floats; returns those that read back as others.
+fn check(first: u32) -> Vec<u32> {
     let floats = (first..=first + (CHUNK - 1)).map(f32::from_bits);
     let content: Vec<u8> = floats.clone().flat_map(f32::to_le_bytes).collect();
     let tensor = tensor(DataType::DtFloat, &[CHUNK as usize], content);
@@ -54,11 +65,13 @@ fn check(first: u32) {
     }
     assert_eq!(count, CHUNK);
 
-    let (found, expected) =
-        (decode([b"{\"inputs\":[", texts, b"]}"].concat(), DataType::DtFloat), canonical(&tensor));
-    let found = found.unwrap();
-    for (found, expected) in found.tensor_content.chunks(4).zip(expected.tensor_content.chunks(4)) {
-        assert_eq!(found, expected, "little-endian bytes of a float32");
-    }
-    assert_eq!(found, expected);
+    let decoded = decode([b"{\"inputs\":[", texts, b"]}"].concat(), DataType::DtFloat).unwrap();
+    let expected = canonical(&tensor);
+    assert_eq!(decoded.tensor_shape, expected.tensor_shape);
+    let pairs = decoded.tensor_content.chunks(4).zip(expected.tensor_content.chunks(4));
+    (first..=first + (CHUNK - 1))
+        .zip(pairs)
+        .filter(|(_, (found, expected))| found != expected)
+        .map(|(bits, _)| bits)
+        .collect()
 }
