@@ -5,6 +5,7 @@
 mod demo;
 mod mock;
 mod serve;
+mod upstream;
 
 use std::future::Future;
 use std::io::IsTerminal as _;
@@ -72,7 +73,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", error.message());
-            ExitCode::FAILURE
+            if error.code() == tonic::Code::InvalidArgument {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The checked configuration: small sections, each taken by the part of the program it is for.
 
+mod backend;
+
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tonic::transport::Uri;
+use http::HeaderName;
 
 use crate::codec::NanStyle;
+pub use backend::{Backend, Place, Resolver};
 
 /// Everything that `tfbridge serve` is told.
 #[derive(Debug, Clone)]
@@ -42,19 +46,57 @@ pub struct ApiConfig {
     pub cors: bool,
     /// How long a request may take, from its first byte to the backend's reply; zero for ever.
     pub timeout: Duration,
+    /// The request headers that the backend gets as metadata.
+    pub pass_headers: Vec<HeaderName>,
+    /// The trailers of the backend that the client gets as headers.
+    pub return_headers: Vec<HeaderName>,
+    /// Whether `/versions/0` means the latest version, as some clients have it.
+    pub version_zero_is_latest: bool,
 }
 
 /// The gRPC side.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
-    /// The address of the model server, as `http://HOST:PORT`.
-    pub backend: Uri,
+    /// The model servers, which form one pool.
+    pub backends: Vec<Backend>,
     /// How long a connection attempt may take.
     pub connect_timeout: Duration,
-    /// How many HTTP/2 connections are held to the backend.
+    /// How many HTTP/2 connections are held to each of them.
     pub connections: usize,
+    /// How often the names of `dns:///` backends are looked up.
+    pub dns_interval: Duration,
+    /// How they are looked up.
+    pub resolver: Resolver,
+    /// How `https://` and `dns+tls:///` backends are called.
+    pub tls: UpstreamTls,
+    /// How many attempts there are at a call, the first one included.
+    pub max_attempts: usize,
+    /// How many further attempts there are for each call on average.
+    pub retry_budget: f64,
+    /// The percentile of latency after which a second attempt is made beside the first; `None`
+    /// for never.
+    pub hedge_percentile: Option<f64>,
     /// How long the signatures of a model are believed without asking again.
     pub signature_ttl: Duration,
+}
+
+/// The files of TLS to the backends. They are read again when they change.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamTls {
+    /// The certificates to trust, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Our certificate and its key, for backends that ask for one.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name that the backends' certificates have, if it is not that of the backend.
+    pub server_name: Option<String>,
+}
+
+impl UpstreamTls {
+    /// The files that are in use.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let identity = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        self.ca.iter().chain(identity)
+    }
 }
 
 impl Default for ServerConfig {
@@ -75,18 +117,29 @@ impl Default for ApiConfig {
             pretty: false,
             cors: false,
             timeout: Duration::from_secs(30),
+            pass_headers: ["authorization", "x-request-id", "traceparent", "tracestate"]
+                .map(HeaderName::from_static)
+                .into(),
+            return_headers: vec![HeaderName::from_static("x-request-id")],
+            version_zero_is_latest: false,
         }
     }
 }
 
 impl UpstreamConfig {
-    /// The defaults for a backend.
+    /// The defaults for a pool of backends.
     #[must_use]
-    pub fn new(backend: Uri) -> Self {
+    pub fn new(backends: Vec<Backend>) -> Self {
         Self {
-            backend,
+            backends,
             connect_timeout: Duration::from_secs(5),
             connections: 2,
+            dns_interval: Duration::from_secs(5),
+            resolver: Resolver::default(),
+            tls: UpstreamTls::default(),
+            max_attempts: 3,
+            retry_budget: 0.2,
+            hedge_percentile: None,
             signature_ttl: Duration::from_secs(60),
         }
     }
@@ -95,11 +148,11 @@ impl UpstreamConfig {
 impl Config {
     /// The defaults for a backend.
     #[must_use]
-    pub fn new(backend: Uri) -> Self {
+    pub fn new(backend: Backend) -> Self {
         Self {
             server: ServerConfig::default(),
             api: ApiConfig::default(),
-            upstream: UpstreamConfig::new(backend),
+            upstream: UpstreamConfig::new(vec![backend]),
         }
     }
 }

@@ -5,11 +5,14 @@
 //! server's work, and so are headers.
 
 pub(crate) mod body;
+mod context;
+mod offload;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body::Body;
 use prost::Message;
 use tonic::Code;
@@ -26,13 +29,13 @@ use crate::proto::tensorflow::serving::{
     ClassificationRequest, GetModelMetadataRequest, GetModelStatusRequest, ModelSpec, PredictRequest,
     PredictResponse, RegressionRequest,
 };
-use crate::route::{Route, Target};
+use crate::route::{Route, Target, Version};
 use crate::signature::{Known, SignatureCache};
-use crate::upstream::{Deadline, Upstream};
+use crate::upstream::{Call, EndpointState, Upstream};
+pub(crate) use offload::offload;
 
-/// A body above this size is decoded, and a reply above it encoded, off the async workers, so
-/// that small requests need not wait for it.
-const OFFLOAD_SIZE: usize = 1 << 20;
+/// How many changes of a model one request goes along with.
+const MOST_CHANGES: usize = 8;
 
 /// Everything that requests need: one for the whole process.
 #[derive(Debug)]
@@ -73,35 +76,57 @@ impl Bridge {
         }
     }
 
+    /// What the calls for a request with these headers have in common.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a deadline that cannot be read.
+    pub fn call(&self, headers: &HeaderMap) -> Result<Call> {
+        context::call(headers, &self.api)
+    }
+
+    /// The endpoints of the pool and how they do.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<EndpointState> {
+        self.upstream.endpoints()
+    }
+
     /// Answers a request whose route has been found.
     ///
     /// # Errors
     ///
     /// Whatever the client or the backend did wrong.
-    pub async fn handle<B>(&self, route: &Route, request: Request<B>) -> Result<Reply>
+    pub async fn handle<B>(&self, route: &Route, request: Request<B>, call: &Call) -> Result<Reply>
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let deadline = Deadline::after(self.api.timeout);
         match route {
-            Route::Predict(target) => self.predict(target, request, deadline).await,
-            Route::Classify(target) => self.classify(target, request, deadline).await,
-            Route::Regress(target) => self.regress(target, request, deadline).await,
-            Route::Status(target) => self.status(target, deadline).await,
-            Route::Metadata(target) => self.metadata(target, deadline).await,
+            Route::Predict(target) => self.predict(&self.meant(target), request, call).await,
+            Route::Classify(target) => self.classify(&self.meant(target), request, call).await,
+            Route::Regress(target) => self.regress(&self.meant(target), request, call).await,
+            Route::Status(target) => self.status(&self.meant(target), call).await,
+            Route::Metadata(target) => self.metadata(&self.meant(target), call).await,
             Route::Metrics => self.metrics.encode().map(|text| text.into_bytes().into()),
             Route::Preflight => Ok(Reply::default()),
         }
     }
 
-    async fn predict<B>(&self, target: &Target, request: Request<B>, deadline: Deadline) -> Result<Reply>
+    /// The target that a client means: some write version 0 for the latest.
+    fn meant<'a>(&self, target: &'a Target) -> Cow<'a, Target> {
+        if self.api.version_zero_is_latest && target.version == Version::Number(0) {
+            return Cow::Owned(Target { version: Version::Latest, ..target.clone() });
+        }
+        Cow::Borrowed(target)
+    }
+
+    async fn predict<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
         // The signatures come first, so that numbers are decoded while the body arrives.
-        let known = self.signatures.get(target, deadline).await;
-        let signatures = known.as_ref().ok().map(|known| &known.signatures);
-        let (body, stream) = body::read(request, self.api.max_body_size, deadline, signatures).await?;
+        let known = self.signatures.get(target, call).await;
+        let signatures = known.as_ref().ok().map(Arc::clone);
+        let (body, stream) = body::read(request, self.api.max_body_size, call.deadline, signatures).await?;
         let known = match known {
             Ok(known) => known,
             Err(error) => {
@@ -109,21 +134,48 @@ impl Bridge {
                 return Err(checked.err().unwrap_or(error));
             }
         };
-        let (known, format, reply) = match self.attempt(target, &body, &known, stream, deadline).await {
-            // Rejected, here or by the backend: the model may have changed since we learnt of it.
-            Err(error) if may_be_outdated(&error) => {
-                let newer = self.signatures.refresh(target, &known, deadline).await.ok_or(error)?;
-                let (format, reply) = self.attempt(target, &body, &newer, None, deadline).await?;
-                (newer, format, reply)
-            }
-            result => result.map(|(format, reply)| (known, format, reply))?,
-        };
-        drop(body);
+        let (known, format, reply) = self.attempts(target, body, known, stream, call).await?;
         let model_version = version(reply.model_spec.as_ref());
         self.signatures.check_version(target, &known, model_version);
         let nan = self.api.nan;
         let body = offload(reply_size(&reply), move || predict::encode(&reply.outputs, format, nan)).await?;
         Ok(Reply { body: body.into(), model_version })
+    }
+
+    /// Decodes a body and calls the backend, again if the model has changed in the meantime.
+    async fn attempts(
+        &self,
+        target: &Target,
+        body: Bytes,
+        known: Arc<Known>,
+        stream: Option<Stream>,
+        call: &Call,
+    ) -> Result<(Arc<Known>, Format, PredictResponse)> {
+        let mut known = known;
+        let mut result = self.attempt(target, &body, &known, stream, call).await;
+        let mut is_pinned = false;
+        for _ in 0..MOST_CHANGES {
+            // Rejected, here or by the backend: the model may have changed since we learnt of it.
+            let error = match result {
+                Err(error) if may_be_outdated(&error) => error,
+                result => return result.map(|(format, reply)| (known, format, reply)),
+            };
+            let Ok(newer) = self.signatures.refresh(target, &known, call).await else { return Err(error) };
+            if newer.signatures == known.signatures && newer.version == known.version {
+                // It was rejected for what it is, unless the model has changed twice.
+                let was_sent = call.attempts() > 0 && newer.version.is_some();
+                if is_pinned || !was_sent || !self.upstream.may_try_again() {
+                    return Err(error);
+                }
+            }
+            known = newer;
+            // From now on the version is the one that the signatures belong to: if it goes away, the
+            // backend says so, whatever the next one would make of the body.
+            is_pinned = known.version.is_some();
+            let target = known.version.map_or_else(|| target.clone(), |version| target.at(version));
+            result = self.attempt(&target, &body, &known, None, call).await;
+        }
+        result.map(|(format, reply)| (known, format, reply))
     }
 
     /// Decodes a body with these signatures and calls the backend.
@@ -133,34 +185,29 @@ impl Bridge {
         body: &Bytes,
         known: &Arc<Known>,
         stream: Option<Stream>,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<(Format, PredictResponse)> {
-        let decoded = decode(body, known, stream).await?;
-        let format = decoded.format;
-        Ok((format, self.call(target, decoded, deadline).await?))
-    }
-
-    async fn call(&self, target: &Target, decoded: Predict, deadline: Deadline) -> Result<PredictResponse> {
+        let Predict { signature_name, format, inputs, output_filter } = decode(body, known, stream).await?;
         let request = PredictRequest {
-            model_spec: Some(target.to_spec(&decoded.signature_name)),
-            inputs: decoded.inputs,
-            output_filter: decoded.output_filter,
+            model_spec: Some(target.to_spec(&signature_name)),
+            inputs,
+            output_filter,
             ..PredictRequest::default()
         };
-        self.upstream.predict(request, deadline).await
+        Ok((format, self.upstream.predict(request, call).await?))
     }
 
-    async fn classify<B>(&self, target: &Target, request: Request<B>, deadline: Deadline) -> Result<Reply>
+    async fn classify<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let (body, _) = body::read(request, self.api.max_body_size, deadline, None).await?;
+        let (body, _) = body::read(request, self.api.max_body_size, call.deadline, None).await?;
         let examples = offload(body.len(), move || example::decode(&body, "classify")).await?;
         let request = ClassificationRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
         };
-        let reply = self.upstream.classify(request, deadline).await?;
+        let reply = self.upstream.classify(request, call).await?;
         let (model_version, nan) = (version(reply.model_spec.as_ref()), self.api.nan);
         let result = reply.result.unwrap_or_default();
         let body =
@@ -168,36 +215,36 @@ impl Bridge {
         Ok(Reply { body: body.into(), model_version })
     }
 
-    async fn regress<B>(&self, target: &Target, request: Request<B>, deadline: Deadline) -> Result<Reply>
+    async fn regress<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let (body, _) = body::read(request, self.api.max_body_size, deadline, None).await?;
+        let (body, _) = body::read(request, self.api.max_body_size, call.deadline, None).await?;
         let examples = offload(body.len(), move || example::decode(&body, "regress")).await?;
         let request = RegressionRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
         };
-        let reply = self.upstream.regress(request, deadline).await?;
+        let reply = self.upstream.regress(request, call).await?;
         let (model_version, nan) = (version(reply.model_spec.as_ref()), self.api.nan);
         let result = reply.result.unwrap_or_default();
         let body = offload(result.encoded_len(), move || example::encode_regressions(&result, nan)).await?;
         Ok(Reply { body: body.into(), model_version })
     }
 
-    async fn status(&self, target: &Target, deadline: Deadline) -> Result<Reply> {
+    async fn status(&self, target: &Target, call: &Call) -> Result<Reply> {
         // The original ignores a label here, and so does the backend.
         let request = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
-        let reply = self.upstream.status(request, deadline).await?;
+        let reply = self.upstream.status(request, call).await?;
         Ok(model::encode_status(&reply)?.into())
     }
 
-    async fn metadata(&self, target: &Target, deadline: Deadline) -> Result<Reply> {
+    async fn metadata(&self, target: &Target, call: &Call) -> Result<Reply> {
         let request = GetModelMetadataRequest {
             model_spec: Some(target.to_spec("")),
             metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
         };
-        let reply = self.upstream.metadata(request, deadline).await?;
+        let reply = self.upstream.metadata(request, call).await?;
         let model_version = version(reply.model_spec.as_ref());
         Ok(Reply { body: model::encode_metadata(&reply)?.into(), model_version })
     }
@@ -210,23 +257,12 @@ async fn decode(body: &Bytes, known: &Arc<Known>, stream: Option<Stream>) -> Res
     offload(size, move || predict::decode_after(&body, &known.signatures, stream)).await
 }
 
-/// Runs work on the codec where it disturbs nobody: here if it is small, else on a thread of
-/// its own.
-pub(crate) async fn offload<T: Send + 'static>(
-    size: usize,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    if size < OFFLOAD_SIZE {
-        return work();
-    }
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(Error::internal("The request could not be processed").with_source(error)))
-}
-
 /// The codes of requests that may fit another version of the model.
 fn may_be_outdated(error: &Error) -> bool {
-    matches!(error.code(), Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented)
+    matches!(
+        error.code(),
+        Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented | Code::NotFound
+    )
 }
 
 /// About how many bytes a reply's tensors have, in whatever form they came.

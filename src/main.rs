@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// A request allocates on one thread and frees on another all the time, which the system's
+/// allocators are slow at, musl's above all.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     tfbridge::cli::main()
 }

@@ -74,6 +74,12 @@ pub enum Version {
 }
 
 impl Target {
+    /// The same model, at this version.
+    #[must_use]
+    pub fn at(&self, version: i64) -> Self {
+        Self { name: self.name.clone(), version: Version::Number(version) }
+    }
+
     /// The model spec of a request to the backend.
     #[must_use]
     pub fn to_spec(&self, signature_name: &str) -> ModelSpec {

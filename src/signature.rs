@@ -1,11 +1,12 @@
 //! The signatures of the models, asked of the backend once and remembered.
 //!
-//! Requests for the same model wait for one call. What is remembered is forgotten after a
-//! while, when a reply comes from another version, and when the backend rejects what was
-//! encoded with it. A failed look-up is never remembered, so names that do not exist take no
-//! memory.
+//! Requests for the same model wait for one call. What is remembered is asked for again after a
+//! while (in the background: nobody waits), when a reply comes from another version, and when the
+//! backend rejects what was encoded with it. A failed look-up is never remembered, so names that
+//! do not exist take no memory.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,14 +19,14 @@ use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::GetModelMetadataRequest;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::route::Target;
-use crate::upstream::{Deadline, Upstream};
+use crate::upstream::{Call, Upstream};
 
-/// The signatures by model and version or label.
-#[derive(Debug)]
+/// The signatures by model and version or label. Clones share them.
+#[derive(Debug, Clone)]
 pub struct SignatureCache {
     upstream: Upstream,
     ttl: Duration,
-    entries: Mutex<HashMap<Target, Arc<Entry>>>,
+    entries: Arc<Mutex<HashMap<Target, Arc<Entry>>>>,
 }
 
 /// The signatures of one version of a model.
@@ -34,8 +35,10 @@ pub struct Known {
     /// The signatures.
     pub signatures: Signatures,
     /// The version they belong to, if the backend said.
-    version: Option<i64>,
+    pub version: Option<i64>,
     fetched: Instant,
+    /// Set once newer ones have been asked for.
+    renewed: AtomicBool,
 }
 
 /// A place that the first request fills while others wait for it. A failure is for those who
@@ -49,9 +52,12 @@ struct Failure {
     message: String,
 }
 
-/// How old signatures must be before a rejected request makes us ask for them again: rejected
-/// requests alone must not keep the backend busy.
-const MIN_AGE: Duration = Duration::from_secs(1);
+/// How old signatures are at least before a rejected request makes us ask for them again. It
+/// waits for that long if need be: rejected requests alone must not keep the backend busy.
+const MIN_AGE: Duration = Duration::from_millis(5);
+
+/// How long the backend may take to renew signatures in the background.
+const RENEWAL: Duration = Duration::from_secs(30);
 
 /// Takes an entry out of the cache if it is still empty in the end.
 struct Unfilled<'a> {
@@ -73,7 +79,7 @@ impl SignatureCache {
     /// An empty cache in front of a backend.
     #[must_use]
     pub fn new(upstream: Upstream, ttl: Duration) -> Self {
-        Self { upstream, ttl, entries: Mutex::default() }
+        Self { upstream, ttl, entries: Arc::default() }
     }
 
     /// The signatures of a model, from memory or from the backend.
@@ -81,36 +87,37 @@ impl SignatureCache {
     /// # Errors
     ///
     /// What the backend says of an unknown model, version or label.
-    pub async fn get(&self, target: &Target, deadline: Deadline) -> Result<Arc<Known>> {
+    pub async fn get(&self, target: &Target, call: &Call) -> Result<Arc<Known>> {
         let entry = self.entry(target);
         // Also when this future is dropped: an entry that nobody fills must not stay.
         let unfilled = Unfilled { cache: self, target, entry: &entry };
         let fetched = unfilled.entry.get_or_init(async || {
-            self.fetch(target, deadline).await.map_err(|error| {
+            self.fetch(target, call).await.map_err(|error| {
                 tracing::debug!(%error, model = target.name, "signatures could not be fetched");
                 Failure { code: error.code(), message: error.message().to_owned() }
             })
         });
-        fetched.await.clone().map_err(|failure| {
+        let known = fetched.await.clone().map_err(|failure| {
             self.remove(target, |found| Arc::ptr_eq(found, &entry));
             Error::new(failure.code, failure.message)
-        })
+        })?;
+        if known.fetched.elapsed() >= self.ttl && !known.renewed.swap(true, Ordering::Relaxed) {
+            tokio::spawn(self.clone().renew(target.clone(), Arc::clone(&known)));
+        }
+        Ok(known)
     }
 
-    /// The signatures after a request was rejected that was encoded with `outdated`: `None` if
-    /// they have not changed, or are too young to ask again.
-    pub async fn refresh(
-        &self,
-        target: &Target,
-        outdated: &Arc<Known>,
-        deadline: Deadline,
-    ) -> Option<Arc<Known>> {
-        if outdated.fetched.elapsed() < MIN_AGE {
-            return None;
-        }
+    /// The signatures after a request was rejected that was encoded with `outdated`, as the
+    /// backend has them now.
+    ///
+    /// # Errors
+    ///
+    /// As [`SignatureCache::get`].
+    pub async fn refresh(&self, target: &Target, outdated: &Arc<Known>, call: &Call) -> Result<Arc<Known>> {
+        let due = tokio::time::sleep_until(outdated.fetched + MIN_AGE);
+        call.deadline.limit("looking the signature up", due).await?;
         self.forget(target, outdated);
-        let known = self.get(target, deadline).await.ok()?;
-        (known.signatures != outdated.signatures).then_some(known)
+        self.get(target, call).await
     }
 
     /// Forgets signatures that have turned out to be outdated.
@@ -125,11 +132,30 @@ impl SignatureCache {
         }
     }
 
+    /// Replaces signatures that are old. While that fails they stay in use: a backend that is busy
+    /// has not changed.
+    async fn renew(self, target: Target, old: Arc<Known>) {
+        let call = Call::new(crate::upstream::Deadline::after(RENEWAL), http::HeaderMap::new());
+        match self.fetch(&target, &call).await {
+            Ok(known) => {
+                let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(entry) = entries.get_mut(&target)
+                    && matches!(entry.get(), Some(Ok(known)) if Arc::ptr_eq(known, &old))
+                {
+                    *entry = Arc::new(Entry::from(Ok(known)));
+                }
+            }
+            Err(error) if error.code() == tonic::Code::NotFound => self.forget(&target, &old),
+            Err(error) => {
+                tracing::debug!(%error, model = target.name, "signatures could not be renewed");
+                old.renewed.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
     fn entry(&self, target: &Target) -> Arc<Entry> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entries.get(target)
-            && !matches!(entry.get(), Some(Ok(known)) if known.fetched.elapsed() >= self.ttl)
-        {
+        if let Some(entry) = entries.get(target) {
             return Arc::clone(entry);
         }
         let entry = Arc::new(Entry::new());
@@ -144,17 +170,17 @@ impl SignatureCache {
         }
     }
 
-    async fn fetch(&self, target: &Target, deadline: Deadline) -> Result<Arc<Known>> {
+    async fn fetch(&self, target: &Target, call: &Call) -> Result<Arc<Known>> {
         let request = GetModelMetadataRequest {
             model_spec: Some(target.to_spec("")),
             metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
         };
-        let reply = self.upstream.metadata(request, deadline).await?;
+        let reply = self.upstream.metadata(request, call).await?;
         let signatures = Signatures::from(&model::decode_signatures(&reply)?);
         let version = match reply.model_spec.and_then(|spec| spec.version_choice) {
             Some(VersionChoice::Version(version)) => Some(version),
             _ => None,
         };
-        Ok(Arc::new(Known { signatures, version, fetched: Instant::now() }))
+        Ok(Arc::new(Known { signatures, version, fetched: Instant::now(), renewed: AtomicBool::new(false) }))
     }
 }

@@ -1,95 +1,126 @@
-//! Calls to the model server over gRPC.
+//! Calls to the model servers over gRPC.
 //!
 //! Every call has a deadline. A call never outlives it, and a caller that goes away cancels
-//! the call. What the backend answers with an error passes through with code and message.
+//! the call. What a backend answers with an error passes through with code and message.
+//!
+//! A call is an attempt at one endpoint of the pool. If the connection cannot be made, breaks
+//! before the reply, or the backend is UNAVAILABLE, another endpoint is tried, as long as there
+//! is time and budget: inference has no side effects.
+//!
+//! Requests go straight into hyper's HTTP/2 client, without tonic's channel between: a tensor
+//! is never copied on its way, and a call takes one task and one frame less.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `discovery` | which endpoints there are |
+//! | `pool` | which of them the next attempt goes to |
+//! | `endpoint` | one attempt at a call |
+//! | `load`, `health` | what is known of an endpoint |
+//! | `connection`, `tls`, `address` | connections, made when they are needed |
+//! | `message`, `failure` | requests and replies as gRPC has them |
+//! | `call`, `deadline` | what a request brings along |
+//! | `budget`, `hedge` | when there are further attempts |
 
-use std::future::Future;
+mod address;
+mod budget;
+mod call;
+mod connection;
+mod deadline;
+mod discovery;
+mod endpoint;
+mod failure;
+mod health;
+mod hedge;
+mod load;
+mod message;
+mod pool;
+mod tls;
+
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Response, Status};
+use tonic::Code;
 
-use crate::config::UpstreamConfig;
+use crate::config::{UpstreamConfig, UpstreamTls};
 use crate::error::{Error, Result};
-use crate::proto::tensorflow::serving::model_service_client::ModelServiceClient;
-use crate::proto::tensorflow::serving::prediction_service_client::PredictionServiceClient;
 use crate::proto::tensorflow::serving::{
     ClassificationRequest, ClassificationResponse, GetModelMetadataRequest, GetModelMetadataResponse,
-    GetModelStatusRequest, GetModelStatusResponse, PredictRequest, PredictResponse, RegressionRequest,
-    RegressionResponse,
+    GetModelStatusRequest, GetModelStatusResponse, MultiInferenceRequest, MultiInferenceResponse,
+    PredictRequest, PredictResponse, RegressionRequest, RegressionResponse, ReloadConfigRequest,
+    ReloadConfigResponse,
 };
+use budget::Budget;
+pub use call::Call;
+pub use deadline::Deadline;
+use discovery::Discovery;
+use endpoint::{Answer, Endpoint};
+use failure::{Failure, Kind};
+use hedge::Hedge;
+use message::Message;
 
-/// gRPC's own limit on a message: lengths are signed 32-bit integers in TensorFlow Serving.
-const MAX_MESSAGE_SIZE: usize = i32::MAX as usize;
-
-/// HTTP/2 windows that let a large tensor through without waiting for updates.
-const STREAM_WINDOW: u32 = 16 << 20;
-const CONNECTION_WINDOW: u32 = 64 << 20;
-
-/// The model server. Cheap to clone; all clones share its connections.
-#[derive(Debug, Clone)]
-pub struct Upstream {
-    connections: Arc<[Channel]>,
-    next: Arc<AtomicUsize>,
+/// The methods that are called.
+mod method {
+    pub(super) const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
+    pub(super) const CLASSIFY: &str = "/tensorflow.serving.PredictionService/Classify";
+    pub(super) const REGRESS: &str = "/tensorflow.serving.PredictionService/Regress";
+    pub(super) const MULTI_INFERENCE: &str = "/tensorflow.serving.PredictionService/MultiInference";
+    pub(super) const METADATA: &str = "/tensorflow.serving.PredictionService/GetModelMetadata";
+    pub(super) const STATUS: &str = "/tensorflow.serving.ModelService/GetModelStatus";
+    pub(super) const RELOAD: &str = "/tensorflow.serving.ModelService/HandleReloadConfigRequest";
 }
 
-/// The moment by which a request must be answered; `None` for no limit.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline(Option<Instant>);
+/// The model servers. Cheap to clone; all clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    shared: Arc<Shared>,
+}
 
-impl Deadline {
-    /// The deadline that lies this far ahead; a zero duration means none.
-    #[must_use]
-    pub fn after(timeout: Duration) -> Self {
-        Self((!timeout.is_zero()).then(|| Instant::now() + timeout))
-    }
+#[derive(Debug)]
+struct Shared {
+    discovery: Arc<Discovery>,
+    budget: Budget,
+    hedge: Option<Hedge>,
+    max_attempts: usize,
+    connect_timeout: Duration,
+}
 
-    /// Waits for the future, but not beyond the deadline.
-    ///
-    /// # Errors
-    ///
-    /// `DEADLINE_EXCEEDED` once the time is up; `doing` says what was going on.
-    pub async fn limit<T>(self, doing: &str, future: impl Future<Output = T>) -> Result<T> {
-        let Some(at) = self.0 else { return Ok(future.await) };
-        tokio::time::timeout_at(at, future)
-            .await
-            .map_err(|_| Error::deadline_exceeded(format!("The deadline passed while {doing}")))
-    }
-
-    fn remaining(self) -> Option<Duration> {
-        self.0.map(|at| at.saturating_duration_since(Instant::now()))
-    }
+/// What is known of one endpoint.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct EndpointState {
+    /// Its address, as it is connected to.
+    pub address: String,
+    /// True while it gets no calls because it failed.
+    pub ejected: bool,
+    /// Calls that have not been answered.
+    pub in_flight: usize,
+    /// Milliseconds of a recent call; zero before the first one.
+    pub latency_ms: f64,
 }
 
 impl Upstream {
-    /// The server of the configuration. Connections are made when they are needed.
+    /// The servers of the configuration. Connections are made when they are needed, names are
+    /// looked up from now on; so this takes a runtime.
     #[must_use]
     pub fn new(config: &UpstreamConfig) -> Self {
-        let endpoint = Endpoint::from(config.backend.clone())
-            .connect_timeout(config.connect_timeout)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            // Of the system, not of HTTP/2: gRPC servers end connections that ping too often.
-            .tcp_keepalive(Some(Duration::from_secs(60)))
-            .user_agent(concat!("tfbridge/", env!("CARGO_PKG_VERSION")))
-            .unwrap_or_else(|_| Endpoint::from(config.backend.clone()));
-        let connections = (0..config.connections.max(1)).map(|_| endpoint.connect_lazy()).collect();
-        Self { connections, next: Arc::default() }
+        let shared = Shared {
+            discovery: Discovery::start(config),
+            budget: Budget::new(config.retry_budget),
+            hedge: config.hedge_percentile.map(Hedge::new),
+            max_attempts: config.max_attempts.max(1),
+            connect_timeout: config.connect_timeout,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Runs a signature on tensors.
     ///
     /// # Errors
     ///
-    /// Like all calls here: what the backend says, `UNAVAILABLE` if it cannot be reached,
+    /// Like all calls here: what the backend says, `UNAVAILABLE` if none can be reached,
     /// `DEADLINE_EXCEEDED` if it takes too long.
-    pub async fn predict(&self, request: PredictRequest, deadline: Deadline) -> Result<PredictResponse> {
-        let mut client = self.prediction_service();
-        call(request, deadline, async |request| client.predict(request).await).await
+    pub async fn predict(&self, request: PredictRequest, call: &Call) -> Result<PredictResponse> {
+        self.call(method::PREDICT, Message::predict(request)?, call).await
     }
 
     /// Runs a signature on examples, for labels and scores.
@@ -100,10 +131,9 @@ impl Upstream {
     pub async fn classify(
         &self,
         request: ClassificationRequest,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<ClassificationResponse> {
-        let mut client = self.prediction_service();
-        call(request, deadline, async |request| client.classify(request).await).await
+        self.call(method::CLASSIFY, Message::new(&request)?, call).await
     }
 
     /// Runs a signature on examples, for numbers.
@@ -111,16 +141,24 @@ impl Upstream {
     /// # Errors
     ///
     /// As [`Upstream::predict`].
-    pub async fn regress(
-        &self,
-        request: RegressionRequest,
-        deadline: Deadline,
-    ) -> Result<RegressionResponse> {
-        let mut client = self.prediction_service();
-        call(request, deadline, async |request| client.regress(request).await).await
+    pub async fn regress(&self, request: RegressionRequest, call: &Call) -> Result<RegressionResponse> {
+        self.call(method::REGRESS, Message::new(&request)?, call).await
     }
 
-    /// Asks for the signatures of a model.
+    /// Runs several signatures on the same examples.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::predict`].
+    pub async fn multi_inference(
+        &self,
+        request: MultiInferenceRequest,
+        call: &Call,
+    ) -> Result<MultiInferenceResponse> {
+        self.call(method::MULTI_INFERENCE, Message::new(&request)?, call).await
+    }
+
+    /// Asks for the signatures of a model, which is not an attempt at what the client wants.
     ///
     /// # Errors
     ///
@@ -128,10 +166,9 @@ impl Upstream {
     pub async fn metadata(
         &self,
         request: GetModelMetadataRequest,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<GetModelMetadataResponse> {
-        let mut client = self.prediction_service();
-        call(request, deadline, async |request| client.get_model_metadata(request).await).await
+        self.call(method::METADATA, Message::new(&request)?, call).await
     }
 
     /// Asks for the states of a model's versions.
@@ -142,54 +179,187 @@ impl Upstream {
     pub async fn status(
         &self,
         request: GetModelStatusRequest,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<GetModelStatusResponse> {
-        let mut client = ModelServiceClient::new(self.connection())
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE);
-        call(request, deadline, async |request| client.get_model_status(request).await).await
+        self.call(method::STATUS, Message::new(&request)?, call).await
     }
 
-    fn prediction_service(&self) -> PredictionServiceClient<Channel> {
-        PredictionServiceClient::new(self.connection())
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE)
-    }
-
-    /// The connections take turns: one HTTP/2 connection alone would cap the throughput.
-    fn connection(&self) -> Channel {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        self.connections[turn % self.connections.len()].clone()
-    }
-}
-
-/// Makes a call that ends by the deadline, here and on the backend.
-async fn call<M, R>(
-    message: M,
-    deadline: Deadline,
-    send: impl AsyncFnOnce(Request<M>) -> Result<Response<R>, Status>,
-) -> Result<R> {
-    let mut request = Request::new(message);
-    if let Some(remaining) = deadline.remaining() {
-        // The backend stops at the same time. The local end of this timeout is of no use: it
-        // covers the headers only and comes with another code.
-        request.set_timeout(remaining);
-    }
-    let response = deadline.limit("waiting for the backend", send(request)).await?;
-    response.map(Response::into_inner).map_err(|status| error(status, deadline))
-}
-
-fn error(status: Status, deadline: Deadline) -> Error {
-    // An error with a source came from our side of the connection, not from the backend.
-    let is_local = std::error::Error::source(&status).is_some();
-    match status.code() {
-        // The two ways in which the transport reports its own copy of the timeout.
-        Code::Cancelled | Code::DeadlineExceeded
-            if deadline.remaining().is_some_and(|left| left.is_zero()) =>
-        {
-            Error::deadline_exceeded("The deadline passed while waiting for the backend")
+    /// Tells every backend which models to serve, and what each of them says to it.
+    ///
+    /// There is one attempt at each: this does have side effects.
+    ///
+    /// # Errors
+    ///
+    /// `UNAVAILABLE` if no backend is known.
+    pub async fn reload(
+        &self,
+        request: &ReloadConfigRequest,
+        call: &Call,
+    ) -> Result<Vec<(String, Result<ReloadConfigResponse>)>> {
+        let message = Message::new(request)?;
+        let endpoints = self.shared.discovery.pool.endpoints();
+        if endpoints.is_empty() {
+            return Err(none_found());
         }
-        _ if is_local => Error::unavailable("The backend cannot be reached").with_source(status),
-        _ => status.into(),
+        let mut answers = Vec::new();
+        for endpoint in endpoints.iter() {
+            let attempt = self.shared.attempt(endpoint, method::RELOAD, message.clone(), call);
+            let answer = call.deadline.limit("reloading the models", attempt).await;
+            let answer = answer.and_then(|answer| answer.map_err(|failure| failure.error));
+            answers.push((endpoint.address().to_string(), answer.map(|answer| answer.message)));
+        }
+        Ok(answers)
     }
+
+    /// Takes a further attempt out of the budget; false if there is none left.
+    #[must_use]
+    pub fn may_try_again(&self) -> bool {
+        self.shared.budget.withdraw()
+    }
+
+    /// The endpoints there are now, and how each of them does.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<EndpointState> {
+        let now = Instant::now();
+        let state = |endpoint: &Arc<Endpoint>| {
+            let load = endpoint.load.snapshot(now);
+            EndpointState {
+                address: endpoint.address().to_string(),
+                ejected: endpoint.health.is_ejected(),
+                in_flight: load.in_flight,
+                latency_ms: load.latency * 1e3,
+            }
+        };
+        self.shared.discovery.pool.endpoints().iter().map(state).collect()
+    }
+
+    /// Makes a call that ends by the deadline, here and on the backend.
+    async fn call<M: prost::Message + Default>(
+        &self,
+        method: &'static str,
+        message: Message,
+        call: &Call,
+    ) -> Result<M> {
+        let attempts = self.shared.attempts(method, message, call);
+        let answer = match call.deadline.limit("waiting for the backend", attempts).await? {
+            // The backend was told of the same deadline and may say so first.
+            Err(error) if error.code() == Code::DeadlineExceeded && call.deadline.has_passed() => {
+                return Err(Error::deadline_exceeded("The deadline passed while waiting for the backend"));
+            }
+            answer => answer?,
+        };
+        call.keep_trailers(answer.trailers);
+        Ok(answer.message)
+    }
+}
+
+impl Shared {
+    /// Tries one endpoint after the other.
+    async fn attempts<M: prost::Message + Default>(
+        &self,
+        method: &'static str,
+        message: Message,
+        call: &Call,
+    ) -> Result<Answer<M>> {
+        self.budget.deposit();
+        let mut tried = Vec::new();
+        loop {
+            let endpoint = self.pick(&tried).await?;
+            let Failure { error, kind } =
+                match self.hedged_attempt(&endpoint, method, &message, &tried, call).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => failure,
+                };
+            let again = kind != Kind::Answer && tried.len() + 1 < self.max_attempts;
+            if !again || !self.budget.withdraw() {
+                return Err(error);
+            }
+            tracing::debug!(endpoint = %endpoint.address(), %error, "another attempt follows");
+            if tried.iter().any(|tried| Arc::ptr_eq(tried, &endpoint)) {
+                // There is no other: a moment may help.
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(5..25))).await;
+            }
+            tried.push(endpoint);
+        }
+    }
+
+    /// An attempt, and a second one beside it if it takes longer than most.
+    async fn hedged_attempt<M: prost::Message + Default>(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        method: &'static str,
+        message: &Message,
+        tried: &[Arc<Endpoint>],
+        call: &Call,
+    ) -> Result<Answer<M>, Failure> {
+        let first = self.attempt(endpoint, method, message.clone(), call);
+        let Some(delay) = self.hedge.as_ref().and_then(Hedge::delay) else { return first.await };
+        let mut first = pin!(first);
+        if let Ok(answer) = tokio::time::timeout(delay, &mut first).await {
+            return answer;
+        }
+        let tried: Vec<_> = tried.iter().chain([endpoint]).cloned().collect();
+        let other = self.discovery.pool.pick(&tried);
+        let other = other.filter(|other| !tried.iter().any(|tried| Arc::ptr_eq(tried, other)));
+        let Some(other) = other.filter(|_| self.budget.withdraw()) else { return first.await };
+        let mut second = pin!(self.attempt(&other, method, message.clone(), call));
+        let is_final = |answer: &Result<_, Failure>| {
+            answer.as_ref().err().is_none_or(|failure| failure.kind == Kind::Answer)
+        };
+        tokio::select! {
+            answer = &mut first => if is_final(&answer) { answer } else { second.await },
+            answer = &mut second => if is_final(&answer) { answer } else { first.await },
+        }
+    }
+
+    /// One attempt at one endpoint, whose load and health it tells of.
+    async fn attempt<M: prost::Message + Default>(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        method: &'static str,
+        message: Message,
+        call: &Call,
+    ) -> Result<Answer<M>, Failure> {
+        if method != method::METADATA {
+            call.count_attempt();
+        }
+        let in_flight = endpoint.load.begin();
+        let start = Instant::now();
+        let answer = endpoint.call(method, message, call.headers()).await;
+        let kind = answer.as_ref().err().map(|failure| failure.kind);
+        if matches!(kind, None | Some(Kind::Answer)) {
+            in_flight.answered();
+            if let Some(hedge) = &self.hedge {
+                hedge.observe(start.elapsed());
+            }
+        }
+        self.discovery.pool.report(endpoint, kind);
+        answer
+    }
+
+    /// The endpoint for the next attempt; waits for names that have not been looked up.
+    async fn pick(&self, tried: &[Arc<Endpoint>]) -> Result<Arc<Endpoint>> {
+        let pool = &self.discovery.pool;
+        if let Some(endpoint) = pool.pick(tried) {
+            return Ok(endpoint);
+        }
+        let mut lookups = self.discovery.lookups();
+        if pool.pick(tried).is_none() {
+            let _ = tokio::time::timeout(self.connect_timeout, lookups.changed()).await;
+        }
+        pool.pick(tried).ok_or_else(none_found)
+    }
+}
+
+fn none_found() -> Error {
+    Error::unavailable("The backend cannot be reached: its name has no addresses")
+}
+
+/// Reads the files of TLS to the backends, to find out whether they can be used.
+///
+/// # Errors
+///
+/// What cannot be read or used, with the name of the file.
+pub fn check_tls(files: &UpstreamTls) -> std::io::Result<()> {
+    tls::load(files).map(drop)
 }

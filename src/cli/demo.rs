@@ -5,10 +5,9 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::sync::oneshot;
-use tonic::transport::Uri;
 
 use super::serve::ApiArguments;
-use crate::config::UpstreamConfig;
+use crate::config::{Backend, UpstreamConfig};
 use crate::error::{Error, Result};
 use crate::mock::{self, Models};
 
@@ -28,16 +27,13 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
         listener.local_addr().map_err(|error| Error::internal("The demo has no address").with_source(error))
     };
     let (listen, backend_address) = (address(&listener)?, address(&backend)?);
-    let uri: Uri = format!("http://{backend_address}").parse().map_err(|error: http::uri::InvalidUri| {
-        Error::internal("The demo's backend has no URL").with_source(error)
-    })?;
     print_examples(listen);
 
     let (stop_backend, backend_stopped) = oneshot::channel::<()>();
     let models = mock::serve(backend, Models::builtin(), async {
         let _ = backend_stopped.await;
     });
-    let config = arguments.api.into_config(listen, UpstreamConfig::new(uri));
+    let config = arguments.api.into_config(listen, UpstreamConfig::new(vec![Backend::at(backend_address)]));
     let bridge = async {
         crate::run(config, listener, shutdown).await;
         // The models go last, when no request needs them any more.

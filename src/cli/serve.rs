@@ -5,31 +5,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tonic::transport::Uri;
+use http::HeaderName;
 
+use super::upstream::UpstreamArguments;
 use crate::codec::NanStyle;
 use crate::config::{ApiConfig, Config, ServerConfig, UpstreamConfig};
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The model server's gRPC address.
-    #[arg(long, env = "TFBRIDGE_BACKEND", default_value = "http://127.0.0.1:8500", value_name = "URL", value_parser = backend)]
-    backend: Uri,
+    #[command(flatten)]
+    upstream: UpstreamArguments,
     /// The address to serve the REST API on.
     #[arg(long, env = "TFBRIDGE_LISTEN", default_value = "0.0.0.0:8501", value_name = "ADDRESS")]
     listen: SocketAddr,
     #[command(flatten)]
     api: ApiArguments,
-    /// How long a connection attempt to the model server may take.
-    #[arg(long, env = "TFBRIDGE_CONNECT_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration)]
-    connect_timeout: Duration,
-    /// How many HTTP/2 connections to hold to the model server.
-    #[arg(long, env = "TFBRIDGE_CONNECTIONS", default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
-    connections: u16,
-    /// How long to believe the signatures of a model without asking again.
-    #[arg(long, env = "TFBRIDGE_SIGNATURE_TTL", default_value = "60s", value_name = "TIME", value_parser = humantime::parse_duration)]
-    signature_ttl: Duration,
 }
 
 /// What concerns requests and replies, whatever the backend is.
@@ -55,6 +46,17 @@ pub(super) struct ApiArguments {
     /// be idle.
     #[arg(long, env = "TFBRIDGE_HEADER_TIMEOUT", default_value = "2m", value_name = "TIME", value_parser = humantime::parse_duration)]
     header_timeout: Duration,
+    /// A request header that the model server gets as metadata. Repeat it for more; the first one
+    /// replaces the defaults.
+    #[arg(long, env = "TFBRIDGE_PASS_HEADER", value_delimiter = ',', default_value = "authorization,x-request-id,traceparent,tracestate", value_name = "NAME", value_parser = passed_header)]
+    pass_header: Vec<HeaderName>,
+    /// A trailer of the model server that the client gets as a header. Repeat it for more; the first
+    /// one replaces the default.
+    #[arg(long, env = "TFBRIDGE_RETURN_HEADER", value_delimiter = ',', default_value = "x-request-id", value_name = "NAME", value_parser = passed_header)]
+    return_header: Vec<HeaderName>,
+    /// Take `/versions/0` for the latest version, which is what ovmsclient means by it.
+    #[arg(long, env = "TFBRIDGE_VERSION_ZERO_IS_LATEST")]
+    version_zero_is_latest: bool,
     /// How long running requests may go on after the signal to stop.
     #[arg(long, env = "TFBRIDGE_DRAIN_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
     drain_timeout: Duration,
@@ -93,6 +95,9 @@ impl ApiArguments {
                 pretty: self.pretty,
                 cors: self.cors,
                 timeout: self.timeout,
+                pass_headers: self.pass_header,
+                return_headers: self.return_header,
+                version_zero_is_latest: self.version_zero_is_latest,
             },
             upstream,
         }
@@ -100,28 +105,23 @@ impl ApiArguments {
 }
 
 pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>) -> Result<()> {
-    let upstream = UpstreamConfig {
-        connect_timeout: arguments.connect_timeout,
-        connections: usize::from(arguments.connections),
-        signature_ttl: arguments.signature_ttl,
-        ..UpstreamConfig::new(arguments.backend)
-    };
+    let upstream = arguments.upstream.into_config()?;
     let config = arguments.api.into_config(arguments.listen, upstream);
     let listener = super::bind(config.server.listen).await?;
-    tracing::info!(listen = %config.server.listen, backend = %config.upstream.backend, "serving");
+    let backends: Vec<_> = config.upstream.backends.iter().map(ToString::to_string).collect();
+    tracing::info!(listen = %config.server.listen, ?backends, "serving");
     crate::run(config, listener, shutdown).await;
     Ok(())
 }
 
-/// A backend's address; the scheme may be left out.
-fn backend(text: &str) -> Result<Uri, String> {
-    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
-    match uri.scheme_str() {
-        Some("http") if uri.port().is_some() => Ok(uri),
-        Some("http") => Err("the port is missing; TensorFlow Serving's gRPC port is 8500".to_owned()),
-        _ => Err("only http:// backends can be called".to_owned()),
+/// A header that may pass between client and backend: none that the protocols themselves use.
+fn passed_header(text: &str) -> Result<HeaderName, String> {
+    let name: HeaderName = text.trim().parse().map_err(|_| "that is not the name of a header".to_owned())?;
+    let own = ["connection", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding"];
+    if name.as_str().starts_with("grpc-") || own.contains(&name.as_str()) {
+        return Err("that header belongs to the protocol".to_owned());
     }
+    Ok(name)
 }
 
 /// A number of bytes, with an optional unit: `1048576`, `1MiB`, `1MB`.
@@ -160,11 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn backends_need_a_port() {
-        assert_eq!(backend("serving:8500").unwrap().to_string(), "http://serving:8500/");
-        assert_eq!(backend("http://[::1]:8500").unwrap().to_string(), "http://[::1]:8500/");
-        for bad in ["", "http://serving", "ftp://serving:21", "http://a b:1"] {
-            assert!(backend(bad).is_err(), "{bad}");
+    fn headers_of_the_protocol_do_not_pass() {
+        assert_eq!(passed_header("X-Tenant").unwrap(), "x-tenant");
+        for bad in ["", "a b", "te", "grpc-timeout", "Content-Length"] {
+            assert!(passed_header(bad).is_err(), "{bad}");
         }
     }
 }

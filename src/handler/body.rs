@@ -2,6 +2,7 @@
 //! along the way where that helps.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,38 +11,49 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Request};
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use crate::codec::signature::Signatures;
+use super::offload;
 use crate::codec::stream::Stream;
 use crate::error::{Error, Result};
+use crate::signature::Known;
 use crate::upstream::Deadline;
 
-/// Bodies are collected in a buffer of this size at first, whatever length they announce.
+/// Until this much of a body is there, no more than this is set aside for it, whatever length it
+/// announces.
 const INITIAL_BUFFER: usize = 4 << 20;
 
 /// From this size on a body is decoded while it arrives, in steps of about this size: a step
 /// takes less than a tenth of a millisecond.
 const STREAM_STEP: usize = 128 << 10;
 
+/// What comes of a body after this much is put together and decoded on a thread of its own, so that
+/// all that the async workers do for it is to read the socket.
+const HUGE: usize = 4 << 20;
+
+/// How many pieces of a huge body may wait for that thread.
+const WAITING: usize = 8;
+
 /// Reads the body. With signatures, numbers in large bodies are decoded as they arrive.
 pub(super) async fn read<B>(
     request: Request<B>,
     limit: usize,
     deadline: Deadline,
-    signatures: Option<&Signatures>,
+    known: Option<Arc<Known>>,
 ) -> Result<(Bytes, Option<Stream>)>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
     let (head, body) = request.into_parts();
     let is_gzip = is_gzip(&head.headers);
-    let signatures = signatures.filter(|_| !is_gzip);
+    let known = known.filter(|_| !is_gzip);
     let (body, stream) =
-        deadline.limit("reading the body", collect(&head.headers, body, limit, signatures)).await??;
+        deadline.limit("reading the body", collect(&head.headers, body, limit, known)).await??;
     if is_gzip {
         // A little gzip can be a lot of text.
         let size = body.len().saturating_mul(32);
-        return Ok((super::offload(size, move || inflate(&body, limit)).await?, None));
+        return Ok((offload::offload(size, move || inflate(&body, limit)).await?, None));
     }
     Ok((body, stream))
 }
@@ -50,7 +62,7 @@ async fn collect<B>(
     headers: &HeaderMap,
     mut body: B,
     limit: usize,
-    signatures: Option<&Signatures>,
+    known: Option<Arc<Known>>,
 ) -> Result<(Bytes, Option<Stream>)>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
@@ -62,34 +74,114 @@ where
         return Err(too_large());
     }
     let Some(first) = next_data(&mut body).await? else { return Ok((Bytes::new(), None)) };
-    if first.len() > limit {
-        discard(&mut body).await;
-        return Err(too_large());
-    }
     if announced == Some(first.len()) {
         return Ok((first, None));
     }
-    let capacity = announced.unwrap_or_default().clamp(first.len(), INITIAL_BUFFER.max(first.len()));
-    let mut buffer = BytesMut::with_capacity(capacity);
-    buffer.extend_from_slice(&first);
-    drop(first);
-    let mut stream = None;
-    let mut decoded = 0;
-    while let Some(data) = next_data(&mut body).await? {
-        if buffer.len() + data.len() > limit {
-            drop(buffer);
+    let mut collector = Collector::new(announced, known);
+    let mut next = Some(first);
+    while let Some(data) = next {
+        if collector.length + data.len() > limit {
+            drop(collector);
             discard(&mut body).await;
             return Err(too_large());
         }
-        buffer.extend_from_slice(&data);
-        if let Some(signatures) = signatures
-            && buffer.len() - decoded >= STREAM_STEP
-        {
-            stream.get_or_insert_with(Stream::new).feed(&buffer, signatures);
-            decoded = buffer.len();
+        collector.push(data).await?;
+        next = next_data(&mut body).await?;
+    }
+    collector.finish().await
+}
+
+/// Puts a body together as it arrives.
+struct Collector {
+    length: usize,
+    place: Place,
+}
+
+/// Where that happens.
+enum Place {
+    Here(Buffer),
+    /// On a thread of its own, which this leads to.
+    Thread(mpsc::Sender<Bytes>, JoinHandle<Buffer>),
+}
+
+impl Collector {
+    fn new(announced: Option<usize>, known: Option<Arc<Known>>) -> Self {
+        let buffer = Buffer { announced, known, bytes: BytesMut::new(), stream: None, decoded: 0 };
+        Self { length: 0, place: Place::Here(buffer) }
+    }
+
+    async fn push(&mut self, data: Bytes) -> Result<()> {
+        let step = self.length / STREAM_STEP;
+        self.length += data.len();
+        if self.length / STREAM_STEP > step {
+            // Others that wait for this worker get a turn, however fast this body arrives.
+            tokio::task::yield_now().await;
+        }
+        match &mut self.place {
+            Place::Here(buffer) => {
+                buffer.push(&data);
+                if self.length > HUGE {
+                    let mut buffer = std::mem::take(buffer);
+                    let (sender, mut pieces) = mpsc::channel::<Bytes>(WAITING);
+                    let task = offload::spawn(move || {
+                        while let Some(data) = pieces.blocking_recv() {
+                            buffer.push(&data);
+                        }
+                        buffer
+                    });
+                    self.place = Place::Thread(sender, task);
+                }
+                Ok(())
+            }
+            Place::Thread(sender, _) => sender.send(data).await.map_err(lost),
         }
     }
-    Ok((buffer.freeze(), stream))
+
+    async fn finish(self) -> Result<(Bytes, Option<Stream>)> {
+        let buffer = match self.place {
+            Place::Here(buffer) => buffer,
+            Place::Thread(sender, task) => {
+                drop(sender);
+                task.await.map_err(lost)?
+            }
+        };
+        Ok((buffer.bytes.freeze(), buffer.stream))
+    }
+}
+
+/// The thread that put a body together has panicked.
+fn lost(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::internal(offload::LOST).with_source(cause)
+}
+
+/// The part of a body that has arrived, and what has been decoded of it.
+#[derive(Default)]
+struct Buffer {
+    announced: Option<usize>,
+    known: Option<Arc<Known>>,
+    bytes: BytesMut,
+    stream: Option<Stream>,
+    decoded: usize,
+}
+
+impl Buffer {
+    /// Takes the next bytes, and decodes when there are enough of them.
+    fn push(&mut self, data: &[u8]) {
+        let length = self.bytes.len() + data.len();
+        if length > self.bytes.capacity() {
+            let announced = self.announced.unwrap_or_default();
+            // A client that has sent this much is believed about the rest.
+            let trusted = if length > INITIAL_BUFFER { announced } else { announced.min(INITIAL_BUFFER) };
+            self.bytes.reserve(trusted.max(length) - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(data);
+        if let Some(known) = &self.known
+            && self.bytes.len() - self.decoded >= STREAM_STEP
+        {
+            self.stream.get_or_insert_with(Stream::new).feed(&self.bytes, &known.signatures);
+            self.decoded = self.bytes.len();
+        }
+    }
 }
 
 /// Reads what is left of a body that nobody wants, within reason: a client that is answered

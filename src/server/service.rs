@@ -19,9 +19,13 @@ use crate::codec::pretty;
 use crate::error::{Error, Result};
 use crate::handler::{Bridge, Reply, body, offload};
 use crate::route::{self, Route};
+use crate::upstream::Call;
 
 /// The version of the model that answered.
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
+
+/// How many attempts it took to get an answer from the backends.
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-attempts");
 
 /// The body of a response once it has been through the layers.
 type ResponseBody = tower_http::body::UnsyncBoxBody<Bytes, tower::BoxError>;
@@ -51,11 +55,24 @@ async fn respond(bridge: &Bridge, request: Request<Incoming>) -> Response<Full<B
         Ok(route) => {
             let origin = request.headers().get(ORIGIN).cloned();
             let pretty = bridge.api.pretty || wants_pretty(uri.query());
-            let mut result = bridge.handle(&route, request).await;
+            let (call, mut result) = match bridge.call(request.headers()) {
+                Ok(call) => {
+                    let result = bridge.handle(&route, request, &call).await;
+                    (Some(call), result)
+                }
+                Err(error) => {
+                    body::discard(&mut request.into_body()).await;
+                    (None, Err(error))
+                }
+            };
             if pretty && !matches!(route, Route::Metrics) {
                 result = indent(result).await;
             }
-            (route.verb(), response(&route, result, origin.as_ref()))
+            let mut response = response(&route, result, origin.as_ref());
+            if let Some(call) = call {
+                describe(&call, &bridge.api.return_headers, &mut response);
+            }
+            (route.verb(), response)
         }
         Err(error) => {
             body::discard(&mut request.into_body()).await;
@@ -70,6 +87,14 @@ async fn respond(bridge: &Bridge, request: Request<Incoming>) -> Response<Full<B
     bridge.metrics.answered(verb, status, start.elapsed());
     tracing::debug!(%method, path = uri.path(), verb, status, elapsed = ?start.elapsed(), "request");
     response
+}
+
+/// Tells the client of the calls to the backend.
+fn describe<B>(call: &Call, return_headers: &[HeaderName], response: &mut Response<B>) {
+    if call.attempts() > 0 {
+        response.headers_mut().insert(ATTEMPTS, call.attempts().into());
+        call.copy_trailers(return_headers, response);
+    }
 }
 
 async fn indent(result: Result<Reply>) -> Result<Reply> {

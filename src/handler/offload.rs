@@ -1,0 +1,57 @@
+//! Work that takes long, kept away from the threads that small requests wait for.
+//!
+//! It runs on threads of its own, which have a lower priority: a huge request takes what the
+//! small ones leave of the machine. They still get their share when it is busy all the time.
+
+use std::sync::LazyLock;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Result};
+
+/// Work on less than this is done at once: moving it would take longer.
+const SMALL: usize = 1 << 20;
+
+/// By how much the priority is lower, in the units of `nice`: a tenth of a thread's usual share
+/// where both compete for a core.
+const NICE: i32 = 10;
+
+/// The threads: those of a runtime that has nothing else to do. They start when they are needed.
+static THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
+    Builder::new_current_thread().thread_name("large-request").on_thread_start(lower_priority).build().ok()
+});
+
+/// Runs work on something of this many bytes where it disturbs nobody: here if it is little,
+/// else on another thread.
+pub(crate) async fn offload<T: Send + 'static>(
+    size: usize,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if size < SMALL {
+        return work();
+    }
+    spawn(work).await.unwrap_or_else(|error| Err(Error::internal(LOST).with_source(error)))
+}
+
+/// What a client is told if the work on its request has panicked.
+pub(super) const LOST: &str = "The request met a bug in tfbridge";
+
+/// Starts work on another thread.
+pub(super) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    match &*THREADS {
+        Some(threads) => threads.spawn_blocking(work),
+        None => Handle::current().spawn_blocking(work),
+    }
+}
+
+/// Lowers the priority of this thread, where the system has priorities for threads.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    {
+        let thread = rustix::thread::gettid();
+        let nice = rustix::process::getpriority_process(Some(thread)).unwrap_or_default();
+        // Without it, the thread is as urgent as the others: slower for them, but right.
+        let _ = rustix::process::setpriority_process(Some(thread), nice + NICE);
+    }
+}

@@ -1,0 +1,89 @@
+//! What all calls for one request share: its deadline, and the headers that pass through.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Response};
+
+use super::deadline::Deadline;
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// One request, as far as the calls for it are concerned.
+#[derive(Debug)]
+pub struct Call {
+    /// When it must be answered.
+    pub deadline: Deadline,
+    /// The headers that pass to the backend as metadata.
+    metadata: HeaderMap,
+    /// How many attempts at calls there have been.
+    attempts: AtomicU32,
+    /// What came with the last answer.
+    trailers: Mutex<HeaderMap>,
+}
+
+impl Call {
+    /// A request with this deadline and metadata.
+    #[must_use]
+    pub fn new(deadline: Deadline, metadata: HeaderMap) -> Self {
+        Self { deadline, metadata, attempts: AtomicU32::new(0), trailers: Mutex::default() }
+    }
+
+    /// How many attempts at its main call there have been, looking up signatures not included.
+    pub fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Copies what the backend sent with its answer, those headers in the list that it has.
+    pub fn copy_trailers<B>(&self, names: &[HeaderName], response: &mut Response<B>) {
+        let trailers = self.trailers.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            for value in trailers.get_all(name) {
+                response.headers_mut().append(name, value.clone());
+            }
+        }
+    }
+
+    pub(super) fn count_attempt(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn keep_trailers(&self, trailers: HeaderMap) {
+        *self.trailers.lock().unwrap_or_else(PoisonError::into_inner) = trailers;
+    }
+
+    /// The headers of an attempt that starts now.
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = self.metadata.clone();
+        if let Some(remaining) = self.deadline.remaining() {
+            headers.insert(GRPC_TIMEOUT, grpc_timeout(remaining));
+        }
+        headers
+    }
+}
+
+/// A duration as gRPC has it: at most eight digits and a unit.
+fn grpc_timeout(time: Duration) -> HeaderValue {
+    let text = [(time.as_micros(), 'u'), (time.as_millis(), 'm'), (u128::from(time.as_secs()), 'S')]
+        .into_iter()
+        .find(|(count, _)| *count < 100_000_000)
+        .map(|(count, unit)| format!("{count}{unit}"));
+    text.and_then(|text| text.try_into().ok()).unwrap_or_else(|| HeaderValue::from_static("99999999S"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_have_eight_digits_at_most() {
+        let check = |time, expected: &str| assert_eq!(grpc_timeout(time), expected, "{time:?}");
+        check(Duration::ZERO, "0u");
+        check(Duration::from_micros(99_999_999), "99999999u");
+        check(Duration::from_secs(100), "100000m");
+        check(Duration::from_secs(100_000), "100000S");
+        check(Duration::MAX, "99999999S");
+    }
+}

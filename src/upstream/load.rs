@@ -1,0 +1,165 @@
+//! How busy and how fast an endpoint is, as far as the calls through it show.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How fast what was seen is forgotten: to about a third in this time.
+const MEMORY: Duration = Duration::from_secs(10);
+
+/// The least weight of a new latency against those before it.
+const MIN_WEIGHT: f64 = 0.1;
+
+/// A latency this many times another one is a slower endpoint, not chance.
+const SLOWER: f64 = 3.0;
+
+/// Loads that differ by less than this factor count as equal, so that calls spread.
+const CLOSE: f64 = 2.0;
+
+/// The load of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    in_flight: AtomicUsize,
+    latency: Mutex<Option<Latency>>,
+}
+
+/// A moving average, and when it last moved.
+#[derive(Debug, Clone, Copy)]
+struct Latency {
+    seconds: f64,
+    seen: Instant,
+}
+
+/// A load at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Snapshot {
+    /// Calls that have not been answered.
+    pub(super) in_flight: usize,
+    /// Seconds of a recent call; zero before the first one has been answered.
+    pub(super) latency: f64,
+}
+
+impl Load {
+    /// Counts a call in until what is returned is dropped.
+    pub(super) fn begin(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight { load: self, start: Instant::now(), answered: false }
+    }
+
+    /// The load now. An endpoint that nobody calls is forgotten to be slow: it gets another try.
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        let latency = *self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        Snapshot {
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            latency: latency.map_or(0.0, |latency| latency.seconds * kept(now, latency.seen)),
+        }
+    }
+
+    fn observe(&self, start: Instant, only_if_slower: bool) {
+        let now = Instant::now();
+        let seconds = now.duration_since(start).as_secs_f64();
+        let mut latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        let average = match *latency {
+            None => seconds,
+            Some(before) if only_if_slower && seconds <= before.seconds => return,
+            Some(before) => {
+                let weight = (1.0 - kept(now, before.seen)).max(MIN_WEIGHT);
+                before.seconds + weight * (seconds - before.seconds)
+            }
+        };
+        *latency = Some(Latency { seconds: average, seen: now });
+    }
+}
+
+/// What is left of a memory.
+fn kept(now: Instant, seen: Instant) -> f64 {
+    (-now.saturating_duration_since(seen).as_secs_f64() / MEMORY.as_secs_f64()).exp()
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub(super) struct InFlight<'a> {
+    load: &'a Load,
+    start: Instant,
+    answered: bool,
+}
+
+impl InFlight<'_> {
+    /// The call has been answered: its latency counts.
+    pub(super) fn answered(mut self) {
+        self.answered = true;
+        self.load.observe(self.start, false);
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.answered {
+            // It was given up. How long it took in vain says something only if that was long.
+            self.load.observe(self.start, true);
+        }
+    }
+}
+
+impl Snapshot {
+    /// True if the next call should rather go to the other one.
+    pub(super) fn is_worse_than(self, other: Self) -> bool {
+        let known = self.latency > 0.0 && other.latency > 0.0;
+        // The faster one may well have more calls: once it is busy, it is no longer faster.
+        if known && self.latency > SLOWER * other.latency {
+            return true;
+        }
+        if known && other.latency > SLOWER * self.latency {
+            return false;
+        }
+        let (own, others) = (self.cost(), other.cost());
+        if known && own > CLOSE * others {
+            return true;
+        }
+        if known && others > CLOSE * own {
+            return false;
+        }
+        self.in_flight > other.in_flight
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "nobody counts calls in flight beyond 2^52")]
+    fn cost(self) -> f64 {
+        (self.in_flight + 1) as f64 * self.latency
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_calls_and_shorter_ones_win() {
+        let load = |in_flight, latency| Snapshot { in_flight, latency };
+        let check = |worse: Snapshot, better: Snapshot| {
+            assert!(worse.is_worse_than(better), "{worse:?} {better:?}");
+            assert!(!better.is_worse_than(worse), "{worse:?} {better:?}");
+        };
+        check(load(2, 0.010), load(1, 0.010));
+        check(load(2, 0.0), load(1, 0.010));
+        check(load(0, 0.100), load(30, 0.005));
+        check(load(4, 0.010), load(4, 0.004));
+        // What is about the same is left to chance.
+        assert!(!load(0, 0.010).is_worse_than(load(0, 0.006)));
+        assert!(!load(0, 0.006).is_worse_than(load(0, 0.010)));
+    }
+
+    #[test]
+    fn latency_follows_the_calls_and_is_forgotten() {
+        let load = Load::default();
+        load.begin().answered();
+        let first = load.snapshot(Instant::now());
+        assert_eq!(first.in_flight, 0);
+        assert!(first.latency > 0.0);
+        let later = load.snapshot(Instant::now() + 2 * MEMORY);
+        assert!(later.latency < first.latency / 5.0);
+        // A call that is given up at once does not make the endpoint fast.
+        drop(load.begin());
+        assert!(load.snapshot(Instant::now()).latency >= later.latency);
+    }
+}

@@ -1,0 +1,121 @@
+//! TLS to the backends: certificates from files, which are read again when they change.
+//!
+//! They are looked at whenever a connection is made. Files that cannot be used are reported, and
+//! what was read last stays in use. Nothing here makes a connection.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::UpstreamTls;
+
+/// The TLS settings of the pool.
+#[derive(Debug)]
+pub(super) struct Tls {
+    files: UpstreamTls,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    config: Arc<ClientConfig>,
+    stamps: Vec<Option<Stamp>>,
+}
+
+/// What tells one content of a file from another.
+type Stamp = (SystemTime, u64);
+
+impl Tls {
+    pub(super) fn new(files: UpstreamTls) -> Self {
+        Self { files, loaded: Mutex::default() }
+    }
+
+    /// The name that the certificate must have, if it is not the backend's own.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.files.server_name.as_deref()
+    }
+
+    /// The settings as the files have them now.
+    pub(super) fn config(&self) -> io::Result<Arc<ClientConfig>> {
+        let stamps: Vec<_> = self.files.paths().map(stamp).collect();
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = &*loaded
+            && loaded.stamps == stamps
+        {
+            return Ok(Arc::clone(&loaded.config));
+        }
+        match load(&self.files) {
+            Ok(config) => {
+                let config = Arc::new(config);
+                *loaded = Some(Loaded { config: Arc::clone(&config), stamps });
+                Ok(config)
+            }
+            Err(error) => match &*loaded {
+                Some(loaded) => {
+                    tracing::warn!(%error, "the new certificates for the backends cannot be used");
+                    Ok(Arc::clone(&loaded.config))
+                }
+                None => Err(error),
+            },
+        }
+    }
+}
+
+/// Reads the certificates and makes the settings for HTTP/2.
+///
+/// # Errors
+///
+/// What cannot be read or used, with the name of the file.
+pub(crate) fn load(files: &UpstreamTls) -> io::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    match &files.ca {
+        Some(path) => {
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| unusable(path, error))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots);
+    let mut config = match &files.identity {
+        Some((certificate, key)) => {
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error))?;
+            builder
+                .with_client_auth_cert(certificates(certificate)?, private)
+                .map_err(|error| unusable(certificate, error))?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let certificates: Vec<_> = read.map_err(|error| unusable(path, error))?;
+    if certificates.is_empty() {
+        return Err(unusable(path, "there is no certificate in it"));
+    }
+    Ok(certificates)
+}
+
+fn unusable(path: &Path, error: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+}
+
+fn stamp(path: &PathBuf) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
