@@ -48,7 +48,7 @@ pub struct ApiConfig {
     pub timeout: Duration,
     /// The request headers that the backend gets as metadata.
     pub pass_headers: Vec<HeaderName>,
-    /// The trailers of the backend that the client gets as headers.
+    /// The headers and trailers of the backend's answer that the client gets as headers.
     pub return_headers: Vec<HeaderName>,
     /// Whether `/versions/0` means the latest version, as some clients have it.
     pub version_zero_is_latest: bool,

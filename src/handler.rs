@@ -34,8 +34,9 @@ use crate::signature::{Known, SignatureCache};
 use crate::upstream::{Call, EndpointState, Upstream};
 pub(crate) use offload::offload;
 
-/// How many changes of a model one request goes along with.
-const MOST_CHANGES: usize = 8;
+/// How many changes of a model one request goes along with, if its deadline allows it. They are
+/// some milliseconds apart, so that this is for models that never come to rest.
+const MOST_CHANGES: usize = 100;
 
 /// Everything that requests need: one for the whole process.
 #[derive(Debug)]
@@ -161,7 +162,8 @@ impl Bridge {
                 result => return result.map(|(format, reply)| (known, format, reply)),
             };
             let Ok(newer) = self.signatures.refresh(target, &known, call).await else { return Err(error) };
-            if newer.signatures == known.signatures && newer.version == known.version {
+            let is_gone = is_pinned && error.code() == Code::NotFound;
+            if !is_gone && newer.signatures == known.signatures && newer.version == known.version {
                 // It was rejected for what it is, unless the model has changed twice.
                 let was_sent = call.attempts() > 0 && newer.version.is_some();
                 if is_pinned || !was_sent || !self.upstream.may_try_again() {

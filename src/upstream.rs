@@ -242,13 +242,17 @@ impl Upstream {
     ) -> Result<M> {
         let attempts = self.shared.attempts(method, message, call);
         let answer = match call.deadline.limit("waiting for the backend", attempts).await? {
-            // The backend was told of the same deadline and may say so first.
-            Err(error) if error.code() == Code::DeadlineExceeded && call.deadline.has_passed() => {
+            // The backend was told of the same deadline and may say so first: tonic's servers by
+            // cancelling the call.
+            Err(error)
+                if matches!(error.code(), Code::DeadlineExceeded | Code::Cancelled)
+                    && call.deadline.is_near() =>
+            {
                 return Err(Error::deadline_exceeded("The deadline passed while waiting for the backend"));
             }
             answer => answer?,
         };
-        call.keep_trailers(answer.trailers);
+        call.keep_returned(answer.metadata);
         Ok(answer.message)
     }
 }

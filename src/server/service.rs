@@ -93,7 +93,7 @@ async fn respond(bridge: &Bridge, request: Request<Incoming>) -> Response<Full<B
 fn describe<B>(call: &Call, return_headers: &[HeaderName], response: &mut Response<B>) {
     if call.attempts() > 0 {
         response.headers_mut().insert(ATTEMPTS, call.attempts().into());
-        call.copy_trailers(return_headers, response);
+        call.copy_returned(return_headers, response);
     }
 }
 

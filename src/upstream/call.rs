@@ -20,15 +20,15 @@ pub struct Call {
     metadata: HeaderMap,
     /// How many attempts at calls there have been.
     attempts: AtomicU32,
-    /// What came with the last answer.
-    trailers: Mutex<HeaderMap>,
+    /// What came with the last answer: headers before it and behind it.
+    returned: Mutex<[HeaderMap; 2]>,
 }
 
 impl Call {
     /// A request with this deadline and metadata.
     #[must_use]
     pub fn new(deadline: Deadline, metadata: HeaderMap) -> Self {
-        Self { deadline, metadata, attempts: AtomicU32::new(0), trailers: Mutex::default() }
+        Self { deadline, metadata, attempts: AtomicU32::new(0), returned: Mutex::default() }
     }
 
     /// How many attempts at its main call there have been, looking up signatures not included.
@@ -36,11 +36,11 @@ impl Call {
         self.attempts.load(Ordering::Relaxed)
     }
 
-    /// Copies what the backend sent with its answer, those headers in the list that it has.
-    pub fn copy_trailers<B>(&self, names: &[HeaderName], response: &mut Response<B>) {
-        let trailers = self.trailers.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Copies those of the listed headers that the backend sent with its answer.
+    pub fn copy_returned<B>(&self, names: &[HeaderName], response: &mut Response<B>) {
+        let returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
-            for value in trailers.get_all(name) {
+            for value in returned.iter().flat_map(|headers| headers.get_all(name)) {
                 response.headers_mut().append(name, value.clone());
             }
         }
@@ -50,8 +50,8 @@ impl Call {
         self.attempts.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn keep_trailers(&self, trailers: HeaderMap) {
-        *self.trailers.lock().unwrap_or_else(PoisonError::into_inner) = trailers;
+    pub(super) fn keep_returned(&self, returned: [HeaderMap; 2]) {
+        *self.returned.lock().unwrap_or_else(PoisonError::into_inner) = returned;
     }
 
     /// The headers of an attempt that starts now.

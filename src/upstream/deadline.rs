@@ -36,10 +36,10 @@ impl Deadline {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// True once the time is up.
+    /// True once the time is up, or so nearly that another clock may say so.
     #[must_use]
-    pub fn has_passed(self) -> bool {
-        self.remaining().is_some_and(|remaining| remaining.is_zero())
+    pub fn is_near(self) -> bool {
+        self.remaining().is_some_and(|remaining| remaining < Duration::from_millis(5))
     }
 
     /// The earlier one of this deadline and the one that lies this far behind `start`.

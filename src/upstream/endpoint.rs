@@ -43,8 +43,8 @@ pub(super) struct Endpoint {
 #[derive(Debug)]
 pub(super) struct Answer<M> {
     pub(super) message: M,
-    /// The trailers, or the headers where those are all there is.
-    pub(super) trailers: HeaderMap,
+    /// What came with it: headers before it and behind it.
+    pub(super) metadata: [HeaderMap; 2],
 }
 
 impl Endpoint {
@@ -135,7 +135,7 @@ impl Endpoint {
             return Err(failure);
         }
         let message = received.decode().map_err(|what| Failure::invalid_reply(&what))?;
-        Ok(Answer { message, trailers })
+        Ok(Answer { message, metadata: [head.headers, trailers] })
     }
 
     /// The connections take turns: one HTTP/2 connection alone would cap the throughput.

@@ -10,6 +10,12 @@ const MEMORY: Duration = Duration::from_secs(10);
 /// The least weight of a new latency against those before it.
 const MIN_WEIGHT: f64 = 0.1;
 
+/// A single latency counts as this many times the average at most: one of them may be chance.
+const MOST: f64 = 4.0;
+
+/// Fewer latencies than this say nothing.
+const ENOUGH: u32 = 3;
+
 /// A latency this many times another one is a slower endpoint, not chance.
 const SLOWER: f64 = 3.0;
 
@@ -28,6 +34,8 @@ pub(super) struct Load {
 struct Latency {
     seconds: f64,
     seen: Instant,
+    /// How many there were.
+    count: u32,
 }
 
 /// A load at one moment.
@@ -35,7 +43,7 @@ struct Latency {
 pub(super) struct Snapshot {
     /// Calls that have not been answered.
     pub(super) in_flight: usize,
-    /// Seconds of a recent call; zero before the first one has been answered.
+    /// Seconds of a recent call; zero before enough of them have been answered.
     pub(super) latency: f64,
 }
 
@@ -51,7 +59,9 @@ impl Load {
         let latency = *self.latency.lock().unwrap_or_else(PoisonError::into_inner);
         Snapshot {
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            latency: latency.map_or(0.0, |latency| latency.seconds * kept(now, latency.seen)),
+            latency: latency
+                .filter(|latency| latency.count >= ENOUGH)
+                .map_or(0.0, |latency| latency.seconds * kept(now, latency.seen)),
         }
     }
 
@@ -59,15 +69,19 @@ impl Load {
         let now = Instant::now();
         let seconds = now.duration_since(start).as_secs_f64();
         let mut latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
-        let average = match *latency {
-            None => seconds,
+        *latency = Some(match *latency {
+            None if only_if_slower => return,
             Some(before) if only_if_slower && seconds <= before.seconds => return,
+            None => Latency { seconds, seen: now, count: 1 },
             Some(before) => {
-                let weight = (1.0 - kept(now, before.seen)).max(MIN_WEIGHT);
-                before.seconds + weight * (seconds - before.seconds)
+                // The first ones count alike.
+                let weight =
+                    (1.0 - kept(now, before.seen)).max(MIN_WEIGHT).max(1.0 / f64::from(before.count + 1));
+                let seconds = seconds.min(MOST * before.seconds);
+                let average = before.seconds + weight * (seconds - before.seconds);
+                Latency { seconds: average, seen: now, count: before.count.saturating_add(1) }
             }
-        };
-        *latency = Some(Latency { seconds: average, seen: now });
+        });
     }
 }
 
@@ -152,6 +166,9 @@ mod tests {
     #[test]
     fn latency_follows_the_calls_and_is_forgotten() {
         let load = Load::default();
+        load.begin().answered();
+        assert_eq!(load.snapshot(Instant::now()).latency.to_bits(), 0);
+        load.begin().answered();
         load.begin().answered();
         let first = load.snapshot(Instant::now());
         assert_eq!(first.in_flight, 0);

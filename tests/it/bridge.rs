@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tfbridge::config::Config;
+use tfbridge::config::{Backend, Config};
 use tfbridge::mock::{self, Model, Models};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -52,6 +52,15 @@ impl Bridge {
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(tfbridge::run(config, listener, async { drop(stopped.await) }));
         Self { address, stop: vec![stop] }
+    }
+
+    /// A bridge to a pool of servers that run elsewhere.
+    pub async fn in_front_of_all(backends: Vec<Backend>, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::in_front_of("127.0.0.1:1", |config| {
+            config.upstream.backends = backends;
+            configure(config);
+        })
+        .await
     }
 
     pub async fn connect(&self) -> Client {
