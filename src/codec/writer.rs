@@ -4,7 +4,7 @@
 //! and always look like floats; the text is valid UTF-8 whatever the strings hold.
 
 use super::half::Format;
-use super::shortest::{self, ROOM};
+use super::shortest::{self, Decimal, ROOM};
 use crate::error::{Error, Result};
 
 /// How a NaN or an infinity is written, which JSON has no spelling for.
@@ -58,29 +58,54 @@ impl Number for f32 {
         write_non_finite(f64::from(self), out, nan)
     }
 
-    /// Goes through a buffer, in which a text is a few stores of fixed size.
-    fn write_all(numbers: impl Iterator<Item = Self>, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
-        let mut buffer = [0; 1024];
-        let mut used = 0;
-        for number in numbers {
-            if used + ROOM >= buffer.len() {
-                out.extend_from_slice(&buffer[..used]);
-                used = 0;
+    /// Finds the digits of some floats before it writes their texts: how long a float takes is
+    /// how long its steps wait for each other, and the processor looks only so far ahead for
+    /// another float to work on meanwhile.
+    fn write_all(mut numbers: impl Iterator<Item = Self>, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+        let mut batch = [(0.0, Decimal::NONE); BATCH];
+        loop {
+            let mut count = 0;
+            for (place, number) in batch.iter_mut().zip(&mut numbers) {
+                *place = (number, shortest::decimal(number));
+                count += 1;
             }
-            let written = buffer[used..].first_chunk_mut().and_then(|room| shortest::write(number, room));
-            if let Some(length) = written {
-                used += length;
-            } else {
-                out.extend_from_slice(&buffer[..used]);
-                used = 0;
-                number.write(out, nan)?;
+            // Room for all of them, in which a text is a few stores of fixed size.
+            let mark = out.len();
+            out.resize(mark + count * (ROOM + 1), 0);
+            let mut used = mark;
+            for &(number, decimal) in batch.iter().take(count) {
+                let room = out.get_mut(used..used + ROOM).and_then(<[u8]>::first_chunk_mut);
+                used += match room.and_then(|room| shortest::write(number, decimal, room)) {
+                    Some(length) => length,
+                    None => write_other(number, &mut out[used..], nan)?,
+                };
+                out[used] = b',';
+                used += 1;
             }
-            buffer[used] = b',';
-            used += 1;
+            out.truncate(used);
+            if count < BATCH {
+                return Ok(());
+            }
         }
-        out.extend_from_slice(&buffer[..used]);
-        Ok(())
     }
+}
+
+/// How many floats are written together.
+pub(crate) const BATCH: usize = 32;
+
+/// Writes a float that is left to others at the start of `room`: the length of its text.
+#[inline(never)]
+fn write_other(number: f32, room: &mut [u8], nan: NanStyle) -> Result<usize> {
+    let mut buffer = zmij::Buffer::new();
+    let mut other = Vec::new();
+    let text = if number.is_finite() {
+        buffer.format_finite(number).as_bytes()
+    } else {
+        write_non_finite(number.into(), &mut other, nan)?;
+        &other
+    };
+    room[..text.len()].copy_from_slice(text);
+    Ok(text.len())
 }
 
 impl Number for f64 {

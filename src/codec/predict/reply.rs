@@ -34,7 +34,9 @@ pub fn encode(outputs: &HashMap<String, TensorProto>, format: Format, nan: NanSt
         return Err(Error::invalid_argument("Cannot convert empty tensor map to JSON"));
     }
     let elements = tensors.iter().map(|(_, tensor)| tensor.elements()).fold(0, usize::saturating_add);
-    let mut out = Vec::with_capacity(elements.saturating_mul(TEXT_PER_ELEMENT).min(MAX_RESERVED) + 32);
+    // The last few elements ask for more room than they take.
+    let spare = 32 + elements.min(writer::BATCH) * TEXT_PER_ELEMENT * 2;
+    let mut out = Vec::with_capacity(elements.saturating_mul(TEXT_PER_ELEMENT).min(MAX_RESERVED) + spare);
     match format {
         Format::Row => encode_rows(&tensors, &mut out)?,
         Format::Columnar => encode_columns(&tensors, &mut out)?,
