@@ -88,10 +88,10 @@ impl Column {
         &self.shape
     }
 
-    /// Makes room for as many elements as a text of this length can hold, within reason.
+    /// Makes room for about as many elements as a text of this length holds, within reason.
     pub(crate) fn reserve(&mut self, text_length: usize) {
         if let (Store::Content(content), Some(width)) = (&mut self.store, super::dtype::width(self.dtype)) {
-            content.reserve((text_length / 2).saturating_mul(width).min(RESERVED));
+            content.reserve((text_length / 8).saturating_mul(width).min(RESERVED));
         }
     }
 

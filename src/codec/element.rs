@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::fault::{Fault, What};
 use super::half::{self, Format};
-use super::number::{self, Float, Integer};
+use super::number::{self, Float, Integer, Plain};
 use super::reader::{Reader, Text};
 use crate::proto::tensorflow::DataType;
 
@@ -19,13 +19,16 @@ pub(crate) trait Element {
     /// True if an element is itself written as a list, as complex numbers are.
     const IS_LIST: bool = false;
 
-    /// Reads an element of the commonest form: its bytes in the tensor and where its text ends.
+    /// How many bytes `fast` gives.
+    const WIDTH: usize = 1;
+
+    /// Reads an element of the commonest form, as its bytes in the tensor.
     ///
-    /// This is for the hot loops, which keep the position to themselves; whatever it leaves is
-    /// for [`Element::read`].
+    /// This is for the hot loops, which keep the position to themselves and look at what is
+    /// behind the element; whatever it leaves is for [`Element::read`].
     #[inline(always)]
-    fn fast(_bytes: &[u8], _at: usize) -> Option<(impl AsRef<[u8]>, usize)> {
-        None::<([u8; 0], usize)>
+    fn fast(_bytes: &[u8], _at: usize) -> Option<Plain<impl AsRef<[u8]>>> {
+        None::<Plain<[u8; 1]>>
     }
 
     /// The tensor's bytes, where `fast` may append; `None` if elements are no plain bytes.
@@ -53,10 +56,10 @@ fn type_fault(reader: &mut Reader<'_>, start: usize, dtype: DataType) -> Fault {
 /// Reads a number of any shape as the float nearest to its correctly rounded double.
 #[inline(always)]
 fn read_float<F: Float>(reader: &mut Reader<'_>, dtype: DataType) -> Result<F, Fault> {
-    match number::float(reader.bytes, reader.at) {
-        Some((value, end)) => {
-            reader.at = end;
-            Ok(value)
+    match number::float(reader.bytes, reader.at).and_then(Plain::complete) {
+        Some(plain) => {
+            reader.at += plain.length;
+            Ok(plain.value)
         }
         None => read_any_float(reader, dtype),
     }
@@ -79,10 +82,11 @@ macro_rules! floats {
 
         impl Element for $name {
             type Store = Vec<u8>;
+            const WIDTH: usize = size_of::<$float>();
 
             #[inline(always)]
-            fn fast(bytes: &[u8], at: usize) -> Option<(impl AsRef<[u8]>, usize)> {
-                number::float::<$float>(bytes, at).map(|(value, end)| (value.to_le_bytes(), end))
+            fn fast(bytes: &[u8], at: usize) -> Option<Plain<impl AsRef<[u8]>>> {
+                number::float::<$float>(bytes, at).map(|plain| plain.map(<$float>::to_le_bytes))
             }
 
             fn content(store: &mut Vec<u8>) -> Option<&mut Vec<u8>> {
@@ -184,12 +188,14 @@ macro_rules! integers {
 
         impl Element for $name {
             type Store = Vec<u8>;
+            const WIDTH: usize = size_of::<$integer>();
 
             #[inline(always)]
-            fn fast(bytes: &[u8], at: usize) -> Option<(impl AsRef<[u8]>, usize)> {
-                let (negative, magnitude, end) = number::integer(bytes, at)?;
+            fn fast(bytes: &[u8], at: usize) -> Option<Plain<impl AsRef<[u8]>>> {
+                let plain = number::integer(bytes, at)?;
+                let (negative, magnitude) = plain.value;
                 let value = <$integer>::from_parts(negative, magnitude)?;
-                Some((value.to_le_bytes(), end))
+                Some(plain.map(|_| value.to_le_bytes()))
             }
 
             fn content(store: &mut Vec<u8>) -> Option<&mut Vec<u8>> {
@@ -198,13 +204,14 @@ macro_rules! integers {
 
             fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
                 let start = reader.at;
-                let Some((negative, magnitude, end)) = number::integer(reader.bytes, start) else {
+                let Some(plain) = number::integer(reader.bytes, start).and_then(Plain::complete) else {
                     return Err(integer_fault(reader, start, $dtype));
                 };
+                let (negative, magnitude) = plain.value;
                 let Some(value) = <$integer>::from_parts(negative, magnitude) else {
                     return Err(Fault::new(start, What::Range($dtype)));
                 };
-                reader.at = end;
+                reader.at += plain.length;
                 store.extend_from_slice(&value.to_le_bytes());
                 Ok(())
             }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::document::{self, SignatureName};
 use super::element;
 use super::fault::{Fault, Value};
-use super::number::{self, Integer};
+use super::number::{self, Integer, Plain};
 use super::reader::{Reader, Text};
 use crate::error::Result;
 use crate::proto::tensorflow::feature::Kind;
@@ -200,7 +200,8 @@ fn number(reader: &mut Reader<'_>) -> Result<Element, Fault> {
     let start = reader.at;
     let token = number::scan(reader.bytes, start)?;
     reader.at = token.end;
-    if let Some((negative, magnitude, _)) = number::integer(reader.bytes, start) {
+    if let Some(plain) = number::integer(reader.bytes, start).and_then(Plain::complete) {
+        let (negative, magnitude) = plain.value;
         match i64::from_parts(negative, magnitude) {
             Some(integer) => return Ok(Element::Int64(integer)),
             None if !negative => return Ok(Element::Uint64),

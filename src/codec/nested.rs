@@ -160,84 +160,156 @@ fn innermost_lists<E: Element>(
 #[derive(Clone, Copy)]
 struct Separator {
     length: usize,
-    last: u8,
+    /// Which bits of the bytes behind an element are the separator's, and what they are.
+    mask: u32,
+    text: u32,
+    /// The same where a list ends and the next one starts.
+    list_mask: u32,
+    list_text: u32,
 }
 
 impl Separator {
-    /// The separator behind the element at `at`, or behind the list that it ends.
-    fn behind<E: Element>(bytes: &[u8], at: usize) -> Option<Self> {
-        let (_, mut end) = E::fast(bytes, at)?;
-        if bytes.get(end) == Some(&b']') {
-            end += 1;
-        }
-        match bytes.get(end + 1) {
-            Some(b' ') => Some(Self { length: 2, last: b' ' }),
-            _ => Some(Self { length: 1, last: b',' }),
-        }
+    const COMMA: Self = Self {
+        length: 1,
+        mask: 0xFF,
+        text: u32::from_le_bytes(*b",\0\0\0"),
+        list_mask: 0xFF_FFFF,
+        list_text: u32::from_le_bytes(*b"],[\0"),
+    };
+    const COMMA_AND_SPACE: Self = Self {
+        length: 2,
+        mask: 0xFFFF,
+        text: u32::from_le_bytes(*b", \0\0"),
+        list_mask: 0xFFFF_FFFF,
+        list_text: u32::from_le_bytes(*b"], ["),
+    };
+
+    /// The separator behind an element, or behind the list that it ends.
+    fn of(behind: u32) -> Self {
+        let [first, second, third, _] = behind.to_le_bytes();
+        let space = if first == b']' { third } else { second };
+        if space == b' ' { Self::COMMA_AND_SPACE } else { Self::COMMA }
     }
 
     #[inline(always)]
-    fn is_at(self, bytes: &[u8], at: usize) -> bool {
-        bytes.get(at) == Some(&b',') && bytes.get(at + self.length - 1) == Some(&self.last)
+    fn is(self, behind: u32) -> bool {
+        behind & self.mask == self.text
     }
+
+    #[inline(always)]
+    fn is_between_lists(self, behind: u32) -> bool {
+        behind & self.list_mask == self.list_text
+    }
+}
+
+/// About how many bytes the loops make room for at once. It is zeroed before it is written,
+/// which costs less than asking for room with every element.
+const BLOCK: usize = 2048;
+
+/// Makes room for some more values of `width` bytes and returns it. The text has been read up to
+/// `at`, and the next value takes about `text` bytes of it.
+fn block<'c>(content: &'c mut Vec<u8>, width: usize, bytes: &[u8], at: usize, text: usize) -> &'c mut [u8] {
+    let mark = content.len();
+    let left = bytes.len() - at;
+    let block = (left / text.max(1) + 1).min(BLOCK / width).max(1) * width;
+    if content.capacity() - mark < block {
+        // What the rest will take if it is like the text so far, and a little more: a large
+        // tensor is copied once then, not every time that it has doubled.
+        let rest = mark.saturating_mul(left) / at.max(1);
+        content.reserve((rest + rest / 16).max(block));
+    }
+    content.resize(mark + block, 0);
+    &mut content[mark..]
 }
 
 /// Lists of exactly `size` elements, written as Python or a compact writer does it: where they
 /// end and how many they are.
+#[inline(never)]
 fn lists_of<E: Element>(bytes: &[u8], start: usize, size: usize, content: &mut Vec<u8>) -> (usize, usize) {
-    let (mut end, mut next, mut lists) = (start, start, 0);
-    let Some(separator) = Separator::behind::<E>(bytes, start + 1) else { return (end, lists) };
-    while bytes.get(next) == Some(&b'[') {
+    let (mut end, mut lists) = (start, 0);
+    let first = if bytes.get(start) == Some(&b'[') { E::fast(bytes, start + 1) } else { None };
+    let Some(first) = first else { return (end, lists) };
+    let separator = Separator::of(first.behind);
+    let (width, text) = (size * E::WIDTH, size * (first.length + 1));
+    let mut at = Some(start + 1);
+    while let Some(start) = at {
         let mark = content.len();
-        let Some(behind) = list_of::<E>(bytes, next, size, separator, content) else {
-            content.truncate(mark);
-            break;
-        };
-        lists += 1;
-        end = behind;
-        if !separator.is_at(bytes, end) {
-            break;
-        }
-        next = end + separator.length;
+        let block = block(content, width, bytes, start, text);
+        let written;
+        (at, written) = fill_lists::<E>(bytes, start, separator, block, width, &mut end);
+        content.truncate(mark + written);
+        lists += written / width;
     }
     (end, lists)
 }
 
-/// One such list: where it ends.
+/// Reads lists into a block until it is full or they end: where the first element of the next
+/// one stands, and how many bytes have been written.
 #[inline(always)]
-fn list_of<E: Element>(
+fn fill_lists<E: Element>(
     bytes: &[u8],
     start: usize,
-    size: usize,
     separator: Separator,
-    content: &mut Vec<u8>,
-) -> Option<usize> {
-    let mut at = start + 1;
-    for _ in 1..size {
-        let (element, end) = E::fast(bytes, at)?;
-        content.extend_from_slice(element.as_ref());
-        if !separator.is_at(bytes, end) {
-            return None;
+    block: &mut [u8],
+    width: usize,
+    end: &mut usize,
+) -> (Option<usize>, usize) {
+    let (mut at, mut written) = (start, 0);
+    for list in block.chunks_exact_mut(width) {
+        let mut rooms = list.chunks_exact_mut(E::WIDTH);
+        let Some(last) = rooms.next_back() else { break };
+        for room in rooms {
+            match E::fast(bytes, at) {
+                Some(element) if separator.is(element.behind) => {
+                    room.copy_from_slice(element.value.as_ref());
+                    at += separator.length + element.length;
+                }
+                _ => return (None, written),
+            }
         }
-        at = end + separator.length;
+        match E::fast(bytes, at) {
+            Some(element) if element.behind.to_le_bytes()[0] == b']' => {
+                last.copy_from_slice(element.value.as_ref());
+                written += width;
+                *end = at + element.length + 1;
+                if !separator.is_between_lists(element.behind) {
+                    return (None, written);
+                }
+                at += separator.length + 2 + element.length;
+            }
+            _ => return (None, written),
+        }
     }
-    let (element, end) = E::fast(bytes, at)?;
-    content.extend_from_slice(element.as_ref());
-    (bytes.get(end) == Some(&b']')).then_some(end + 1)
+    (Some(at), written)
 }
 
 /// Elements of one list, as far as they are written plainly, but never the last one of the
 /// list: where they end, behind the separator, and how many they are.
+#[inline(never)]
 fn elements_of<E: Element>(bytes: &[u8], start: usize, content: &mut Vec<u8>) -> (usize, usize) {
     let (mut at, mut count) = (start, 0);
-    let Some(separator) = Separator::behind::<E>(bytes, start) else { return (at, count) };
-    while let Some((element, end)) = E::fast(bytes, at) {
-        if !separator.is_at(bytes, end) {
-            break;
+    let Some(first) = E::fast(bytes, start) else { return (at, count) };
+    let separator = Separator::of(first.behind);
+    let text = first.length + separator.length;
+    let mut more = separator.is(first.behind);
+    while more {
+        let mark = content.len();
+        let mut written = 0;
+        for room in block(content, E::WIDTH, bytes, at, text).chunks_exact_mut(E::WIDTH) {
+            match E::fast(bytes, at) {
+                Some(element) if separator.is(element.behind) => {
+                    room.copy_from_slice(element.value.as_ref());
+                    at += separator.length + element.length;
+                    written += E::WIDTH;
+                }
+                _ => {
+                    more = false;
+                    break;
+                }
+            }
         }
-        content.extend_from_slice(element.as_ref());
-        count += 1;
-        at = end + separator.length;
+        content.truncate(mark + written);
+        count += written / E::WIDTH;
     }
     (at, count)
 }

@@ -12,6 +12,30 @@ use super::fault::{Fault, What};
 pub(crate) use float::{Float, float};
 pub(crate) use integer::{Integer, integer};
 
+/// A number that a fast path has read.
+pub(crate) struct Plain<T> {
+    pub(crate) value: T,
+    /// How long its text is.
+    pub(crate) length: usize,
+    /// The four bytes behind it, the first in the low byte, as zeros where the text ends.
+    pub(crate) behind: u32,
+}
+
+impl<T> Plain<T> {
+    /// Itself, unless the token goes on with a fraction or an exponent.
+    #[inline(always)]
+    pub(crate) fn complete(self) -> Option<Self> {
+        let [next, ..] = self.behind.to_le_bytes();
+        if matches!(next, b'.' | b'e' | b'E') { None } else { Some(self) }
+    }
+
+    /// The same with another value.
+    #[inline(always)]
+    pub(crate) fn map<U>(self, value: impl FnOnce(T) -> U) -> Plain<U> {
+        Plain { value: value(self.value), length: self.length, behind: self.behind }
+    }
+}
+
 /// A number token as the grammar sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Token {

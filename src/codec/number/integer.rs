@@ -1,59 +1,60 @@
 //! Integers: those that fit 64 bits.
 
-use super::digits::{Digits, SignedWindow, Window, load, padded};
+use super::Plain;
+use super::digits::{Digits, Window, behind, load, padded, window};
 
-/// Reads `[-]digits` whose magnitude fits 64 bits: the sign, the magnitude and the end.
+/// Reads `[-]digits` whose magnitude fits 64 bits: the sign and the magnitude.
 ///
-/// `None` if the token is longer, has a fraction or an exponent, or is no number.
+/// `None` if the token is longer or is no number. What is behind it may go on with it: that is
+/// for the caller to see.
 #[inline(always)]
-pub(crate) fn integer(bytes: &[u8], start: usize) -> Option<(bool, u64, usize)> {
-    match bytes.get(start..).and_then(<[u8]>::first_chunk) {
-        Some(text) => signed_integer(text, start),
-        None => last_integer(bytes, start),
+pub(crate) fn integer(bytes: &[u8], start: usize) -> Option<Plain<(bool, u64)>> {
+    let Some(text) = window::<{ size_of::<Window>() + 1 }>(bytes, start) else {
+        let Plain { value, length, behind } = last_integer(bytes, start)?;
+        return Some(Plain { value, length, behind });
+    };
+    if let [b'-', window @ ..] = text {
+        let (value, length, behind) = whole(bytes, start + 1, window)?;
+        return Some(Plain { value: (true, value), length: 1 + length, behind });
     }
+    let [window @ .., _] = text;
+    let (value, length, behind) = whole(bytes, start, window)?;
+    Some(Plain { value: (false, value), length, behind })
 }
 
 #[cold]
 #[inline(never)]
-fn last_integer(bytes: &[u8], start: usize) -> Option<(bool, u64, usize)> {
-    signed_integer(&padded(bytes, start), start)
+fn last_integer(bytes: &[u8], start: usize) -> Option<Plain<(bool, u64)>> {
+    integer(&padded(bytes, start), 0)
 }
 
 #[inline(always)]
-fn signed_integer(text: &SignedWindow, start: usize) -> Option<(bool, u64, usize)> {
-    if let [b'-', window @ ..] = text {
-        let (value, length) = whole(window)?;
-        return Some((true, value, start + 1 + length));
-    }
-    let [window @ .., _] = text;
-    let (value, length) = whole(window)?;
-    Some((false, value, start + length))
-}
-
-#[inline(always)]
-fn whole(window: &Window) -> Option<(u64, usize)> {
-    let digits = Digits::of(load(window, 0));
-    if digits.count == 0 || (digits.count > 1 && window[0] == b'0') {
+fn whole(bytes: &[u8], start: usize, window: &Window) -> Option<(u64, usize, u32)> {
+    let Some(digits) = Digits::of(load(window, 0)).part() else {
+        let (value, count, behind) = long_whole(bytes, start)?;
+        return Some((value, count, behind));
+    };
+    let count = digits.count();
+    if count == 0 || (window[0] == b'0' && count > 1) {
         return None;
     }
-    let (value, end) = if digits.count < 8 { (digits.value(), digits.count) } else { long_whole(window)? };
-    match window[end & 31] {
-        b'.' | b'e' | b'E' => None,
-        _ => Some((value, end)),
-    }
+    Some((digits.value(), count, behind(window, count)))
 }
 
 /// Reads an integer of eight digits or more.
 #[inline(never)]
-fn long_whole(window: &Window) -> Option<(u64, usize)> {
-    let digits = window.iter().take_while(|byte| byte.is_ascii_digit());
+fn long_whole(bytes: &[u8], start: usize) -> Option<(u64, usize, u32)> {
+    let text = bytes.get(start..).unwrap_or_default();
+    if text.first() == Some(&b'0') {
+        return None;
+    }
     let mut count = 0;
     let mut value = 0_u64;
-    for digit in digits {
+    for digit in text.iter().take_while(|byte| byte.is_ascii_digit()) {
         value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
         count += 1;
     }
-    Some((value, count))
+    Some((value, count, behind(&padded(text, count), 0)))
 }
 
 /// An integer type of a tensor, from the sign and the magnitude of a token.
