@@ -191,6 +191,11 @@ impl Separator {
         if space == b' ' { Self::COMMA_AND_SPACE } else { Self::COMMA }
     }
 
+    /// True if white space follows that is none of this: the next element is not written plainly.
+    fn is_followed_by_space(self, behind: u32) -> bool {
+        behind.to_le_bytes().get(self.length).is_some_and(|&next| next <= b' ')
+    }
+
     #[inline(always)]
     fn is(self, behind: u32) -> bool {
         behind & self.mask == self.text
@@ -291,7 +296,7 @@ fn elements_of<E: Element>(bytes: &[u8], start: usize, content: &mut Vec<u8>) ->
     let Some(first) = E::fast(bytes, start) else { return (at, count) };
     let separator = Separator::of(first.behind);
     let text = first.length + separator.length;
-    let mut more = separator.is(first.behind);
+    let mut more = separator.is(first.behind) && !separator.is_followed_by_space(first.behind);
     while more {
         let mark = content.len();
         let mut written = 0;
