@@ -15,7 +15,7 @@ pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signatur
     }
     match signature.inputs.as_slice() {
         [input] => {
-            let column = read(reader, body, input)?;
+            let column = read(reader, body, input, 1)?;
             Ok(Inputs::from([(input.name.clone(), column.into_tensor())]))
         }
         _ => Err(Fault::text(
@@ -35,9 +35,11 @@ fn decode_object(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Res
         let key = reader.key()?;
         reader.peek();
         let name = key.bytes(body);
-        match inputs.iter().find(|input| input.name.as_bytes() == name) {
+        // The inputs are sorted, and a body that names its own inputs may name many.
+        let index = inputs.binary_search_by(|input| input.name.as_bytes().cmp(name));
+        match index.ok().and_then(|index| inputs.get(index)) {
             Some(input) if !tensors.contains_key(&input.name) => {
-                let column = read(reader, body, input)?;
+                let column = read(reader, body, input, inputs.len())?;
                 tensors.insert(input.name.clone(), column.into_tensor());
             }
             _ => reader.skip_value()?,
@@ -52,9 +54,10 @@ fn decode_object(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Res
     }
 }
 
-fn read(reader: &mut Reader<'_>, body: &Bytes, input: &Input) -> Result<Column, Fault> {
+/// Reads the value of one of `count` inputs, which share the rest of the body.
+fn read(reader: &mut Reader<'_>, body: &Bytes, input: &Input, count: usize) -> Result<Column, Fault> {
     let mut column = Column::new(input.dtype, body);
-    column.reserve(body.len() - reader.at);
+    column.reserve((body.len() - reader.at) / count.max(1));
     column.read(reader)?;
     Ok(column)
 }

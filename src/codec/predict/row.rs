@@ -182,7 +182,7 @@ impl Rows<'_> {
         {
             return Ok(index);
         }
-        let Some(index) = self.inputs.iter().position(|input| input.name.as_bytes() == name) else {
+        let Ok(index) = self.inputs.binary_search_by(|input| input.name.as_bytes().cmp(name)) else {
             let name = String::from_utf8_lossy(name);
             return Err(Fault::text(at, format!("JSON object: does not have named input: {name}")));
         };
