@@ -9,8 +9,12 @@
 //! and optionally `signature_name` and `output_filter`; other members are ignored. The values
 //! are decoded in the same pass that finds the members, with the signature named so far: only
 //! a `signature_name` that follows the values makes it read them again.
+//!
+//! Where nobody knows the signatures, [`decode_guessed`] takes the same bodies and finds the
+//! inputs and their dtypes in them.
 
 mod columnar;
+mod guess;
 mod reply;
 mod row;
 
@@ -25,6 +29,7 @@ use super::signature::{Signature, Signatures};
 use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
+pub use guess::decode_guessed;
 pub use reply::encode;
 
 /// How a predict body is laid out, and so its reply.
