@@ -1,5 +1,7 @@
 //! What the codec must know of a model: the named inputs of its signatures and their dtypes.
 
+pub mod file;
+
 use std::collections::BTreeMap;
 
 use super::dtype;
