@@ -40,34 +40,57 @@ pub fn decode(body: &Bytes, verb: &str) -> Result<Examples> {
 
 fn decode_members(body: &Bytes, verb: &str) -> Result<Examples, Fault> {
     let mut signature_name = SignatureName::default();
-    let mut context_at = None;
-    let mut examples_at = None;
+    let mut places = InputPlaces::default();
     document::members(body, |reader, key| {
-        match key {
-            b"signature_name" => return signature_name.read(reader),
-            b"context" => context_at = context_at.or(Some(reader.at)),
-            b"examples" => examples_at = examples_at.or(Some(reader.at)),
-            _ => {}
+        if key == b"signature_name" {
+            return signature_name.read(reader);
         }
+        places.see(key, reader.at);
         reader.skip_value()
     })?;
     let signature_name = signature_name.finish()?;
-    let context = context_at.map(|at| example(&mut Reader { bytes: body, at })).transpose()?;
-    let Some(at) = examples_at else {
-        let text = Value::at(body, Reader::new(body).at).text;
-        return Err(Fault::text(
-            0,
-            format!("JSON Value: {text} When method is {verb}, key 'examples' is expected and was not found"),
-        ));
-    };
-    let examples = examples(&mut Reader { bytes: body, at })?;
-    let kind = match context {
-        Some(context) => {
-            input::Kind::ExampleListWithContext(ExampleListWithContext { examples, context: Some(context) })
+    Ok(Examples { signature_name, input: places.input(body, verb)? })
+}
+
+/// Where the values of the members of an [`Input`] start; of each name the first one counts.
+#[derive(Default)]
+struct InputPlaces {
+    context: Option<usize>,
+    examples: Option<usize>,
+}
+
+impl InputPlaces {
+    /// Remembers the place of a member's value if it is one of an input.
+    fn see(&mut self, key: &[u8], at: usize) {
+        match key {
+            b"context" => self.context = self.context.or(Some(at)),
+            b"examples" => self.examples = self.examples.or(Some(at)),
+            _ => {}
         }
-        None => input::Kind::ExampleList(ExampleList { examples }),
-    };
-    Ok(Examples { signature_name, input: Input { kind: Some(kind) } })
+    }
+
+    /// Decodes the members once all of the body is known to be JSON.
+    fn input(self, body: &[u8], verb: &str) -> Result<Input, Fault> {
+        let context = self.context.map(|at| example(&mut Reader { bytes: body, at })).transpose()?;
+        let Some(at) = self.examples else {
+            let text = Value::at(body, Reader::new(body).at).text;
+            return Err(Fault::text(
+                0,
+                format!(
+                    "JSON Value: {text} When method is {verb}, key 'examples' is expected and was not found"
+                ),
+            ));
+        };
+        let examples = examples(&mut Reader { bytes: body, at })?;
+        let kind = match context {
+            Some(context) => input::Kind::ExampleListWithContext(ExampleListWithContext {
+                examples,
+                context: Some(context),
+            }),
+            None => input::Kind::ExampleList(ExampleList { examples }),
+        };
+        Ok(Input { kind: Some(kind) })
+    }
 }
 
 fn examples(reader: &mut Reader<'_>) -> Result<Vec<Example>, Fault> {

@@ -10,11 +10,36 @@ use crate::proto::tensorflow::serving::{ClassificationResult, RegressionResult};
 ///
 /// `INVALID_ARGUMENT` for an empty result, as in the original.
 pub fn encode_classifications(result: &ClassificationResult, nan: NanStyle) -> Result<Vec<u8>> {
+    encode(|out| write_classifications(result, out, nan))
+}
+
+/// Writes a number for each example.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` for an empty result, as in the original.
+pub fn encode_regressions(result: &RegressionResult, nan: NanStyle) -> Result<Vec<u8>> {
+    encode(|out| write_regressions(result, out, nan))
+}
+
+fn encode(write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<Vec<u8>> {
+    let mut out = b"{\"results\":".to_vec();
+    write(&mut out)?;
+    out.push(b'}');
+    Ok(out)
+}
+
+/// Writes the bare list of classifications.
+pub(super) fn write_classifications(
+    result: &ClassificationResult,
+    out: &mut Vec<u8>,
+    nan: NanStyle,
+) -> Result<()> {
     if result.classifications.is_empty() {
         return Err(Error::invalid_argument("Cannot convert empty ClassificationResults to JSON"));
     }
-    encode(&result.classifications, |classifications, out| {
-        list(&classifications.classes, out, |class, out| {
+    write_list(&result.classifications, out, |classifications, out| {
+        write_list(&classifications.classes, out, |class, out| {
             out.push(b'[');
             writer::write_string(class.label.as_bytes(), out);
             out.push(b',');
@@ -25,26 +50,20 @@ pub fn encode_classifications(result: &ClassificationResult, nan: NanStyle) -> R
     })
 }
 
-/// Writes a number for each example.
-///
-/// # Errors
-///
-/// `INVALID_ARGUMENT` for an empty result, as in the original.
-pub fn encode_regressions(result: &RegressionResult, nan: NanStyle) -> Result<Vec<u8>> {
+/// Writes the bare list of regressions.
+pub(super) fn write_regressions(result: &RegressionResult, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
     if result.regressions.is_empty() {
         return Err(Error::invalid_argument("Cannot convert empty RegressionResults to JSON"));
     }
-    encode(&result.regressions, |regression, out| regression.value.write(out, nan))
+    write_list(&result.regressions, out, |regression, out| regression.value.write(out, nan))
 }
 
-fn encode<T>(results: &[T], write: impl Fn(&T, &mut Vec<u8>) -> Result<()>) -> Result<Vec<u8>> {
-    let mut out = b"{\"results\":".to_vec();
-    list(results, &mut out, write)?;
-    out.push(b'}');
-    Ok(out)
-}
-
-fn list<T>(items: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>) -> Result<()>) -> Result<()> {
+/// Writes items as a JSON list.
+pub(super) fn write_list<T>(
+    items: &[T],
+    out: &mut Vec<u8>,
+    write: impl Fn(&T, &mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
     out.push(b'[');
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
