@@ -3,6 +3,7 @@
 //! A body is an object with `examples`, a list of objects whose members are features, and
 //! optionally `context`, one such object shared by all, and `signature_name`.
 
+mod multi_inference;
 mod results;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use crate::error::Result;
 use crate::proto::tensorflow::feature::Kind;
 use crate::proto::tensorflow::serving::{ExampleList, ExampleListWithContext, Input, input};
 use crate::proto::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};
+pub use multi_inference::{MultiInference, decode_multi_inference, encode_multi_inference};
 pub use results::{encode_classifications, encode_regressions};
 
 /// A decoded classify or regress body.
