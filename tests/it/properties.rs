@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tfbridge::codec::predict::{self, Format};
-use tfbridge::codec::signature::{Input, Signature, Signatures};
+use tfbridge::codec::signature::{DEFAULT_SIGNATURE, Input, Signature, Signatures};
 use tfbridge::codec::stream::Stream;
 use tfbridge::codec::{NanStyle, dtype, example, pretty};
 use tfbridge::error::Error;
@@ -422,6 +422,8 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         "{\"b64\":\"",
         "\"instances\":",
         "\"inputs\":",
+        "\"dtypes\":{\"x\":\"int8\"},",
+        "\"tasks\":[{\"method_name\":\"classify\"}],",
     ];
     let index = any::<Index>;
     prop_oneof![
@@ -471,6 +473,23 @@ proptest! {
         let checked = predict::check(&body);
         let decoded = decode(body.clone(), dtype);
         let examples = example::decode(&body, "classify");
+        let tasks = example::decode_multi_inference(&body, "multi_inference");
+        let guessed = predict::decode_guessed(&body);
+        match &guessed {
+            Ok(guessed) => {
+                let input = |(name, tensor): (&String, &TensorProto)| {
+                    Input { name: name.clone(), dtype: tensor.dtype(), shape: None }
+                };
+                let signature = Signature::new(guessed.inputs.iter().map(input).collect());
+                let name = Some(&guessed.signature_name).filter(|name| !name.is_empty());
+                let name = name.map_or(DEFAULT_SIGNATURE, String::as_str).to_owned();
+                let told = predict::decode(&body, &Signatures::from_iter([(name, signature)]));
+                prop_assert_eq!(guessed, &told.unwrap());
+            }
+            Err(error) => if let Err(checked) = &checked {
+                prop_assert_eq!(error.message(), checked.message());
+            }
+        }
         let mut stream = Stream::new();
         (step..=body.len()).step_by(step).for_each(|end| stream.feed(&body[..end], &signatures(dtype)));
 
@@ -481,7 +500,8 @@ proptest! {
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         let is_json = IgnoredAny::deserialize(&mut serde_json::Deserializer::from_str(text)).is_ok();
         if !is_json {
-            prop_assert!(checked.is_err() && decoded.is_err() && examples.is_err(), "{}", text);
+            prop_assert!(checked.is_err() && decoded.is_err() && guessed.is_err(), "{}", text);
+            prop_assert!(examples.is_err() && tasks.is_err(), "{}", text);
         } else if let Err(error) = checked {
             let message = error.message();
             // Both of these are well formed to serde as long as nobody wants their value.

@@ -14,7 +14,11 @@ use tfbridge::proto::tensorflow::serving::input;
 use tfbridge_fuzz::json::{self, Document, Json};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(decoded) = example::decode(&Bytes::copy_from_slice(data), "classify") else { return };
+    let body = Bytes::copy_from_slice(data);
+    if let Ok(decoded) = example::decode_multi_inference(&body, "multi_inference") {
+        assert!(!decoded.tasks.is_empty());
+    }
+    let Ok(decoded) = example::decode(&body, "classify") else { return };
     let (context, examples) = match decoded.input.kind.expect("a kind") {
         input::Kind::ExampleList(list) => (None, list.examples),
         input::Kind::ExampleListWithContext(list) => (list.context, list.examples),

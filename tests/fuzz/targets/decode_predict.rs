@@ -1,6 +1,6 @@
 //! A predict body of any bytes is read exactly as [`reference`] reads it, or refused exactly
-//! where [`reference`] finds no meaning. Where serde knows no answer, tensors are at least
-//! whole.
+//! where [`reference`] finds no meaning. Where serde knows no answer, or nobody tells the
+//! signatures, tensors are at least whole.
 
 #![no_main]
 
@@ -19,6 +19,13 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(predict) = &decoded {
         checked.as_ref().expect("what decodes passes the check");
         predict.inputs.values().for_each(assert_whole);
+    }
+    let guessed = predict::decode_guessed(&body);
+    if let Ok(predict) = &guessed {
+        predict.inputs.values().for_each(assert_whole);
+    }
+    if let Err(error) = &checked {
+        assert_eq!(guessed.expect_err("what fails the check").message(), error.message());
     }
     let json = match json::parse(&body) {
         Document::Beyond => return,
