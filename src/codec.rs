@@ -10,6 +10,7 @@
 //! | [`predict`] | `instances` or `inputs` | tensors, and tensors back to `predictions` or `outputs` |
 //! | [`example`] | `examples` | `tf.Example`s, and results back to `results` |
 //! | [`model`] | status and signatures | JSON |
+//! | [`signature::file`] | a file of signatures | what predict must know of models |
 //! | [`stream`] | a predict body that is still arriving | the tensor decoded so far |
 
 mod column;

@@ -1,7 +1,8 @@
 //! Classify and regress: a JSON body to `tf.Example`s, and results to the JSON reply.
 //!
 //! A body is an object with `examples`, a list of objects whose members are features, and
-//! optionally `context`, one such object shared by all, and `signature_name`.
+//! optionally `context`, one such object shared by all, and `signature_name`. For
+//! multi_inference it has `tasks` in place of the last.
 
 mod multi_inference;
 mod results;
