@@ -21,6 +21,10 @@ use crate::handler::Bridge;
 /// How long to wait before accepting again when the system is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The most that is read from a connection at once, and the largest head of a request. Bodies
+/// arrive in pieces of this size: more would delay others without being any faster.
+const READ_BUFFER: usize = 128 << 10;
+
 /// Serves until `shutdown` resolves, then lets the requests under way finish.
 pub async fn serve(
     listener: TcpListener,
@@ -96,7 +100,11 @@ async fn wait_for_protocol(stream: &TcpStream) {
 
 fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(config.header_timeout);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(READ_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -95,6 +95,18 @@ impl Column {
         }
     }
 
+    /// Makes room for the rest of a value of which `read` bytes of text have been read, and which
+    /// has about `all`: as many elements as there have been, and a few more. A large tensor is
+    /// not copied then every time that it has doubled, and takes no more memory than it needs.
+    pub(crate) fn reserve_rest(&mut self, read: usize, all: usize) {
+        if let Store::Content(content) = &mut self.store {
+            let expected =
+                u128::try_from(content.len()).unwrap_or_default() * all as u128 / read.max(1) as u128;
+            let expected = usize::try_from(expected + expected / 64).unwrap_or_default();
+            content.reserve_exact(expected.saturating_sub(content.len()));
+        }
+    }
+
     /// The tensor of the one value that was read.
     pub(crate) fn into_tensor(self) -> TensorProto {
         self.into_proto(None)

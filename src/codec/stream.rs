@@ -61,7 +61,10 @@ impl Stream {
     }
 
     /// Decodes as much as it can of the body so far, which starts where it always started.
-    pub fn feed(&mut self, body: &[u8], signatures: &Signatures) {
+    ///
+    /// `expected` is how many bytes the whole body is believed to have; the tensor gets room for
+    /// them.
+    pub fn feed(&mut self, body: &[u8], expected: usize, signatures: &Signatures) {
         if matches!(self.state, State::Fresh) {
             self.state =
                 find(body, signatures).map_or(State::Abandoned, |values| State::Running(Box::new(values)));
@@ -72,8 +75,16 @@ impl Stream {
         values.searched = body.len();
         let Some(comma) = body.get(from..).and_then(|text| memchr::memrchr(b',', text)) else { return };
         let part = &body[..=from + comma];
-        if !values.done && values.advance(part).is_none() {
+        if values.done {
+            return;
+        }
+        if values.advance(part).is_none() {
             self.state = State::Abandoned;
+            return;
+        }
+        let (read, all) = (values.at - values.start, expected.saturating_sub(values.start));
+        if all > read {
+            values.column.reserve_rest(read, all);
         }
     }
 

@@ -22,7 +22,7 @@ use crate::upstream::Deadline;
 
 /// Until this much of a body is there, no more than this is set aside for it, whatever length it
 /// announces.
-const INITIAL_BUFFER: usize = 4 << 20;
+const INITIAL_BUFFER: usize = 1 << 20;
 
 /// From this size on a body is decoded while it arrives, in steps of about this size: a step
 /// takes less than a tenth of a millisecond.
@@ -33,7 +33,7 @@ const STREAM_STEP: usize = 128 << 10;
 const HUGE: usize = 4 << 20;
 
 /// How many pieces of a huge body may wait for that thread.
-const WAITING: usize = 8;
+const WAITING: usize = 4;
 
 /// Reads the body. With signatures, numbers in large bodies are decoded as they arrive.
 pub(super) async fn read<B>(
@@ -165,20 +165,26 @@ struct Buffer {
 }
 
 impl Buffer {
+    /// How many bytes the body is believed to have, of which so many are there. A client that has
+    /// sent a part of it is believed about the rest.
+    fn expected(&self, length: usize) -> usize {
+        let announced = self.announced.unwrap_or_default();
+        let believed = if length > INITIAL_BUFFER { announced } else { announced.min(INITIAL_BUFFER) };
+        believed.max(length)
+    }
+
     /// Takes the next bytes, and decodes when there are enough of them.
     fn push(&mut self, data: &[u8]) {
         let length = self.bytes.len() + data.len();
         if length > self.bytes.capacity() {
-            let announced = self.announced.unwrap_or_default();
-            // A client that has sent this much is believed about the rest.
-            let trusted = if length > INITIAL_BUFFER { announced } else { announced.min(INITIAL_BUFFER) };
-            self.bytes.reserve(trusted.max(length) - self.bytes.len());
+            self.bytes.reserve(self.expected(length) - self.bytes.len());
         }
         self.bytes.extend_from_slice(data);
         if let Some(known) = &self.known
             && self.bytes.len() - self.decoded >= STREAM_STEP
         {
-            self.stream.get_or_insert_with(Stream::new).feed(&self.bytes, &known.signatures);
+            let expected = self.expected(self.bytes.len());
+            self.stream.get_or_insert_with(Stream::new).feed(&self.bytes, expected, &known.signatures);
             self.decoded = self.bytes.len();
         }
     }

@@ -491,7 +491,7 @@ proptest! {
             }
         }
         let mut stream = Stream::new();
-        (step..=body.len()).step_by(step).for_each(|end| stream.feed(&body[..end], &signatures(dtype)));
+        (step..=body.len()).step_by(step).for_each(|end| stream.feed(&body[..end], body.len(), &signatures(dtype)));
 
         let Ok(text) = std::str::from_utf8(&body) else { return Ok(()) };
         if text.contains("NaN") || text.contains("Inf") {

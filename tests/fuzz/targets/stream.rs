@@ -16,6 +16,6 @@ fuzz_target!(|data: &[u8]| {
         if end > body.len() {
             break;
         }
-        stream.feed(&body[..end], &signatures);
+        stream.feed(&body[..end], body.len(), &signatures);
     }
 });
