@@ -39,7 +39,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the REST API in front of a model server.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Serve the built-in models over gRPC, as a stand-in for a model server.
     Mock(mock::Arguments),
     /// Serve the REST API in front of the built-in models, in one process.
@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<()> {
     let shutdown = shutdown_signal()?;
     match command {
-        Command::Serve(arguments) => serve::run(arguments, shutdown).await,
+        Command::Serve(arguments) => serve::run(*arguments, shutdown).await,
         Command::Mock(arguments) => mock::run(arguments, shutdown).await,
         Command::Demo(arguments) => demo::run(arguments, shutdown).await,
     }

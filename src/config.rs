@@ -2,13 +2,16 @@
 
 mod backend;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 
 use crate::codec::NanStyle;
+use crate::codec::signature::Signatures;
 pub use backend::{Backend, Place, Resolver};
 
 /// Everything that `tfbridge serve` is told.
@@ -78,6 +81,8 @@ pub struct UpstreamConfig {
     pub hedge_percentile: Option<f64>,
     /// How long the signatures of a model are believed without asking again.
     pub signature_ttl: Duration,
+    /// Signatures by model, for backends that do not tell theirs.
+    pub signatures: Arc<BTreeMap<String, Signatures>>,
 }
 
 /// The files of TLS to the backends. They are read again when they change.
@@ -141,6 +146,7 @@ impl UpstreamConfig {
             retry_budget: 0.2,
             hedge_percentile: None,
             signature_ttl: Duration::from_secs(60),
+            signatures: Arc::default(),
         }
     }
 }

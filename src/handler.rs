@@ -7,6 +7,7 @@
 pub(crate) mod body;
 mod context;
 mod offload;
+mod reload;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,17 +18,18 @@ use http_body::Body;
 use prost::Message;
 use tonic::Code;
 
+use crate::codec::example::{self, MultiInference};
+use crate::codec::model;
 use crate::codec::predict::{self, Format, Predict};
 use crate::codec::stream::Stream;
-use crate::codec::{example, model};
 use crate::config::{ApiConfig, Config};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::proto::tensorflow::TensorProto;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::proto::tensorflow::serving::{
-    ClassificationRequest, GetModelMetadataRequest, GetModelStatusRequest, ModelSpec, PredictRequest,
-    PredictResponse, RegressionRequest,
+    ClassificationRequest, GetModelMetadataRequest, GetModelStatusRequest, InferenceTask, ModelSpec,
+    MultiInferenceRequest, PredictRequest, PredictResponse, RegressionRequest,
 };
 use crate::route::{Route, Target, Version};
 use crate::signature::{Known, SignatureCache};
@@ -72,7 +74,7 @@ impl Bridge {
         Self {
             api: config.api.clone(),
             metrics: Metrics::new(),
-            signatures: SignatureCache::new(upstream.clone(), config.upstream.signature_ttl),
+            signatures: SignatureCache::new(upstream.clone(), &config.upstream),
             upstream,
         }
     }
@@ -105,6 +107,7 @@ impl Bridge {
             Route::Predict(target) => self.predict(&self.meant(target), request, call).await,
             Route::Classify(target) => self.classify(&self.meant(target), request, call).await,
             Route::Regress(target) => self.regress(&self.meant(target), request, call).await,
+            Route::MultiInference(target) => self.multi_inference(&self.meant(target), request, call).await,
             Route::Status(target) => self.status(&self.meant(target), call).await,
             Route::Metadata(target) => self.metadata(&self.meant(target), call).await,
             Route::Metrics => self.metrics.encode().map(|text| text.into_bytes().into()),
@@ -234,6 +237,29 @@ impl Bridge {
         Ok(Reply { body: body.into(), model_version })
     }
 
+    async fn multi_inference<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        let (body, _) = body::read(request, self.api.max_body_size, call.deadline, None).await?;
+        let size = body.len();
+        let decode = move || example::decode_multi_inference(&body, "multi_inference");
+        let MultiInference { tasks, input } = offload(size, decode).await?;
+        let task = |(signature_name, method_name): (String, _)| InferenceTask {
+            model_spec: Some(target.to_spec(&signature_name)),
+            method_name,
+        };
+        let request =
+            MultiInferenceRequest { tasks: tasks.into_iter().map(task).collect(), input: Some(input) };
+        let reply = self.upstream.multi_inference(request, call).await?;
+        let model_version = reply.results.first().and_then(|result| version(result.model_spec.as_ref()));
+        let nan = self.api.nan;
+        let size = reply.encoded_len();
+        let encode = move || example::encode_multi_inference(&reply, nan);
+        let body = offload(size, encode).await?;
+        Ok(Reply { body: body.into(), model_version })
+    }
+
     async fn status(&self, target: &Target, call: &Call) -> Result<Reply> {
         // The original ignores a label here, and so does the backend.
         let request = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
@@ -256,7 +282,11 @@ async fn decode(body: &Bytes, known: &Arc<Known>, stream: Option<Stream>) -> Res
     // What a stream has decoded already takes no time any more.
     let size = stream.as_ref().map_or(body.len(), |stream| stream.remaining(body));
     let (body, known) = (body.clone(), Arc::clone(known));
-    offload(size, move || predict::decode_after(&body, &known.signatures, stream)).await
+    offload(size, move || match &known.signatures {
+        Some(signatures) => predict::decode_after(&body, signatures, stream),
+        None => predict::decode_guessed(&body),
+    })
+    .await
 }
 
 /// The codes of requests that may fit another version of the model.

@@ -53,6 +53,7 @@
 //! | a known path with another method (`unsupported_get_predict`, `unsupported_post_models`, `unsupported_post_metadata`, `method_put`, `method_patch`) | 400 | 405 with `Allow`, the same message | HTTP |
 //! | `HEAD` | 400 with a body | like `GET`, without a body | HTTP |
 //! | a query (`get_query_becomes_model_name`, `get_metadata_query_fails`) | part of the path | ignored | nobody means it |
+//! | `:multi_inference` (`post_unknown_verb`) | 400 | the gRPC API's MultiInference | extension |
 //! | a version beyond 63 bits | 400 without a body | 400 with `{"error": ...}` | clients parse it |
 //! | errors outside of `/v1/` and of HTTP itself (`html404_*`) | HTML, connection closed | 404 as `{"error": ...}`, connection kept | clients parse it |
 //! | messages of value errors | wrapped in `Failed to process element: ...` | a JSON pointer, then the original's phrase | the place, to the element |
@@ -95,12 +96,42 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::handler::Bridge;
+use crate::server::Face;
 
-/// Serves the REST API on a listener until `shutdown` resolves and running requests are done.
-pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+/// The ports of a bridge. The caller has opened them.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the REST API.
+    pub api: TcpListener,
+    /// For those who run the bridge.
+    pub admin: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(api: TcpListener) -> Self {
+        Self { api, admin: None }
+    }
+}
+
+/// Serves the REST API until `shutdown` resolves and running requests are done, and the admin port
+/// until then.
+pub async fn run(config: Config, listeners: impl Into<Listeners>, shutdown: impl Future<Output = ()>) {
+    let Listeners { api, admin } = listeners.into();
     let bridge = Arc::new(Bridge::new(&config));
-    server::serve(listener, bridge, &config.server, shutdown).await;
+    let (done, drained) = oneshot::channel::<()>();
+    let serve_api = async {
+        server::serve(api, Face::Api, Arc::clone(&bridge), &config.server, shutdown).await;
+        drop(done);
+    };
+    let serve_admin = async {
+        if let Some(admin) = admin {
+            let drained = async { drop(drained.await) };
+            server::serve(admin, Face::Admin, Arc::clone(&bridge), &config.server, drained).await;
+        }
+    };
+    tokio::join!(serve_api, serve_admin);
 }

@@ -4,7 +4,7 @@
 //! labels are percent-decoded once, queries have been cut off before.
 //!
 //! ```text
-//! POST /v1/models/NAME[/versions/DIGITS | /labels/LABEL]:(predict|classify|regress)
+//! POST /v1/models/NAME[/versions/DIGITS | /labels/LABEL]:(predict|classify|regress|multi_inference)
 //! GET  /v1/models/NAME[/versions/DIGITS | /labels/LABEL][/metadata]
 //! ```
 
@@ -27,6 +27,8 @@ pub enum Route {
     Classify(Target),
     /// Run a signature on examples and get numbers.
     Regress(Target),
+    /// Run several signatures on the same examples.
+    MultiInference(Target),
     /// The states of a model's versions.
     Status(Target),
     /// The signatures of a model.
@@ -45,6 +47,7 @@ impl Route {
             Self::Predict(_) => "predict",
             Self::Classify(_) => "classify",
             Self::Regress(_) => "regress",
+            Self::MultiInference(_) => "multi_inference",
             Self::Status(_) => "status",
             Self::Metadata(_) => "metadata",
             Self::Preflight => "preflight",
@@ -165,6 +168,7 @@ impl<'a> Path<'a> {
             "predict" => Route::Predict,
             "classify" => Route::Classify,
             "regress" => Route::Regress,
+            "multi_inference" => Route::MultiInference,
             _ => return Ok(None),
         };
         target(name, version).map(|target| target.map(route))

@@ -2,6 +2,7 @@
 //!
 //! The caller owns the listener and decides the end. Nothing here knows what requests mean.
 
+mod admin;
 mod service;
 
 use std::future::Future;
@@ -25,13 +26,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// arrive in pieces of this size: more would delay others without being any faster.
 const READ_BUFFER: usize = 128 << 10;
 
+/// What is served on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// The REST API.
+    Api,
+    /// State, metrics and commands for those who run the bridge.
+    Admin,
+}
+
 /// Serves until `shutdown` resolves, then lets the requests under way finish.
 pub async fn serve(
     listener: TcpListener,
+    face: Face,
     bridge: Arc<Bridge>,
     config: &ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) {
+    admin::start_clock();
     let builder = connection_builder(config);
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
@@ -54,12 +66,14 @@ pub async fn serve(
         tokio::spawn(async move {
             // The server tells HTTP/1 from HTTP/2 by the first bytes and waits for them for ever.
             if tokio::time::timeout(first_bytes, wait_for_protocol(&stream)).await.is_ok() {
-                serve_connection(&builder, stream, bridge, watcher).await;
+                serve_connection(&builder, stream, face, bridge, watcher).await;
             }
         });
     }
     drop(listener);
-    tracing::info!("draining");
+    if face == Face::Api {
+        tracing::info!("draining");
+    }
     if tokio::time::timeout(config.drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still running when the drain timeout ended");
     }
@@ -69,6 +83,7 @@ pub async fn serve(
 async fn serve_connection(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
+    face: Face,
     bridge: Arc<Bridge>,
     watcher: Watcher,
 ) {
@@ -76,7 +91,7 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let service = TowerToHyperService::new(service::new(bridge));
+    let service = TowerToHyperService::new(service::new(face, bridge));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(error, "a connection ended early");

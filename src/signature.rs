@@ -5,16 +5,18 @@
 //! backend rejects what was encoded with it. A failed look-up is never remembered, so names that
 //! do not exist take no memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use tonic::Code;
 
 use crate::codec::model;
 use crate::codec::signature::Signatures;
+use crate::config::UpstreamConfig;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::GetModelMetadataRequest;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
@@ -26,14 +28,16 @@ use crate::upstream::{Call, Upstream};
 pub struct SignatureCache {
     upstream: Upstream,
     ttl: Duration,
+    /// Signatures by model, for backends that do not tell theirs.
+    fallback: Arc<BTreeMap<String, Signatures>>,
     entries: Arc<Mutex<HashMap<Target, Arc<Entry>>>>,
 }
 
 /// The signatures of one version of a model.
 #[derive(Debug)]
 pub struct Known {
-    /// The signatures.
-    pub signatures: Signatures,
+    /// The signatures; `None` if the backend does not tell them and nobody else did.
+    pub signatures: Option<Signatures>,
     /// The version they belong to, if the backend said.
     pub version: Option<i64>,
     fetched: Instant,
@@ -48,7 +52,7 @@ type Entry = OnceCell<std::result::Result<Arc<Known>, Failure>>;
 /// An error that several requests get.
 #[derive(Debug, Clone)]
 struct Failure {
-    code: tonic::Code,
+    code: Code,
     message: String,
 }
 
@@ -78,8 +82,9 @@ impl Drop for Unfilled<'_> {
 impl SignatureCache {
     /// An empty cache in front of a backend.
     #[must_use]
-    pub fn new(upstream: Upstream, ttl: Duration) -> Self {
-        Self { upstream, ttl, entries: Arc::default() }
+    pub fn new(upstream: Upstream, config: &UpstreamConfig) -> Self {
+        let fallback = Arc::clone(&config.signatures);
+        Self { upstream, ttl: config.signature_ttl, fallback, entries: Arc::default() }
     }
 
     /// The signatures of a model, from memory or from the backend.
@@ -145,7 +150,7 @@ impl SignatureCache {
                     *entry = Arc::new(Entry::from(Ok(known)));
                 }
             }
-            Err(error) if error.code() == tonic::Code::NotFound => self.forget(&target, &old),
+            Err(error) if error.code() == Code::NotFound => self.forget(&target, &old),
             Err(error) => {
                 tracing::debug!(%error, model = target.name, "signatures could not be renewed");
                 old.renewed.store(false, Ordering::Relaxed);
@@ -175,11 +180,20 @@ impl SignatureCache {
             model_spec: Some(target.to_spec("")),
             metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
         };
-        let reply = self.upstream.metadata(request, call).await?;
-        let signatures = Signatures::from(&model::decode_signatures(&reply)?);
-        let version = match reply.model_spec.and_then(|spec| spec.version_choice) {
-            Some(VersionChoice::Version(version)) => Some(version),
-            _ => None,
+        let (signatures, version) = match self.upstream.metadata(request, call).await {
+            Ok(reply) => {
+                let signatures = Signatures::from(&model::decode_signatures(&reply)?);
+                let version = match reply.model_spec.and_then(|spec| spec.version_choice) {
+                    Some(VersionChoice::Version(version)) => Some(version),
+                    _ => None,
+                };
+                (Some(signatures), version)
+            }
+            // A server without this method, as there are.
+            Err(error) if error.code() == Code::Unimplemented => {
+                (self.fallback.get(&target.name).cloned(), None)
+            }
+            Err(error) => return Err(error),
         };
         Ok(Arc::new(Known { signatures, version, fetched: Instant::now(), renewed: AtomicBool::new(false) }))
     }

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use http::HeaderName;
 
 use super::upstream::UpstreamArguments;
+use crate::Listeners;
 use crate::codec::NanStyle;
 use crate::config::{ApiConfig, Config, ServerConfig, UpstreamConfig};
 use crate::error::Result;
@@ -19,9 +20,18 @@ pub(super) struct Arguments {
     /// The address to serve the REST API on.
     #[arg(long, env = "TFBRIDGE_LISTEN", default_value = "0.0.0.0:8501", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// The address of the admin port, which shows the state of the backends and takes commands; `off`
+    /// for none. It knows no authentication: keep it away from clients.
+    #[arg(long, env = "TFBRIDGE_ADMIN_LISTEN", default_value = "127.0.0.1:8502", value_name = "ADDRESS", value_parser = admin_address)]
+    admin_listen: AdminAddress,
     #[command(flatten)]
     api: ApiArguments,
 }
+
+/// The address of the admin port, if there is one. A type of its own, since an `Option` would mean
+/// to clap that the flag may be absent.
+#[derive(Debug, Clone, Copy)]
+struct AdminAddress(Option<SocketAddr>);
 
 /// What concerns requests and replies, whatever the backend is.
 #[derive(Debug, clap::Args)]
@@ -107,11 +117,25 @@ impl ApiArguments {
 pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>) -> Result<()> {
     let upstream = arguments.upstream.into_config()?;
     let config = arguments.api.into_config(arguments.listen, upstream);
-    let listener = super::bind(config.server.listen).await?;
+    let api = super::bind(config.server.listen).await?;
+    let admin = match arguments.admin_listen.0 {
+        Some(address) => Some(super::bind(address).await?),
+        None => None,
+    };
     let backends: Vec<_> = config.upstream.backends.iter().map(ToString::to_string).collect();
     tracing::info!(listen = %config.server.listen, ?backends, "serving");
-    crate::run(config, listener, shutdown).await;
+    crate::run(config, Listeners { api, admin }, shutdown).await;
     Ok(())
+}
+
+fn admin_address(text: &str) -> Result<AdminAddress, String> {
+    match text {
+        "off" => Ok(AdminAddress(None)),
+        address => match address.parse() {
+            Ok(address) => Ok(AdminAddress(Some(address))),
+            Err(_) => Err("an address such as 127.0.0.1:8502 is expected, or off".to_owned()),
+        },
+    }
 }
 
 /// A header that may pass between client and backend: none that the protocols themselves use.

@@ -1,8 +1,11 @@
 //! The flags about the model servers and how they are called.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::codec::signature::{self, Signatures};
 use crate::config::{Backend, UpstreamConfig, UpstreamTls};
 use crate::error::{Error, Result};
 use crate::upstream;
@@ -57,6 +60,11 @@ pub(super) struct UpstreamArguments {
     /// How long to believe the signatures of a model without asking again.
     #[arg(long, env = "TFBRIDGE_SIGNATURE_TTL", default_value = "60s", value_name = "TIME", value_parser = humantime::parse_duration)]
     signature_ttl: Duration,
+    /// The file with the signatures of models, for model servers that do not tell them: JSON, an
+    /// object from the name of a model to what `GET /v1/models/NAME/metadata` answers, or to
+    /// `{"SIGNATURE": {"inputs": {"NAME": {"dtype": "DT_FLOAT"}}}}`.
+    #[arg(long, env = "TFBRIDGE_SIGNATURE_FILE", value_name = "FILE")]
+    signature_file: Option<PathBuf>,
 }
 
 impl UpstreamArguments {
@@ -76,7 +84,9 @@ impl UpstreamArguments {
                 Error::invalid_argument(format!("The certificates for the backends cannot be used: {error}"))
             })?;
         }
+        let signatures = self.signature_file.as_deref().map(read_signatures).transpose()?;
         Ok(UpstreamConfig {
+            signatures: Arc::new(signatures.unwrap_or_default()),
             connect_timeout: self.connect_timeout,
             connections: usize::from(self.connections),
             dns_interval: self.dns_interval,
@@ -88,6 +98,14 @@ impl UpstreamArguments {
             ..UpstreamConfig::new(self.backend)
         })
     }
+}
+
+fn read_signatures(path: &Path) -> Result<BTreeMap<String, Signatures>> {
+    let unusable = |error: String| {
+        Error::invalid_argument(format!("The signature file {} cannot be used: {error}", path.display()))
+    };
+    let text = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    signature::file::parse(&text).map_err(unusable)
 }
 
 /// A time between two of something.

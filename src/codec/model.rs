@@ -6,12 +6,14 @@
 use std::sync::LazyLock;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::proto::DESCRIPTORS;
-use crate::proto::tensorflow::serving::{GetModelMetadataResponse, GetModelStatusResponse, SignatureDefMap};
+use crate::proto::tensorflow::serving::{
+    GetModelMetadataResponse, GetModelStatusResponse, ReloadConfigRequest, SignatureDefMap,
+};
 
 /// The one kind of metadata that servers have.
 pub const SIGNATURE_DEF: &str = "signature_def";
@@ -66,16 +68,34 @@ fn unpack_error() -> Error {
 
 /// An encoded message as a JSON value, in which objects sort their keys.
 fn to_json(message: &str, encoded: &[u8]) -> Result<Value> {
-    let descriptor = POOL
-        .as_ref()
-        .and_then(|pool| pool.get_message_by_name(message))
-        .ok_or_else(|| Error::internal(format!("{message} is not among our protos")))?;
-    let message =
-        DynamicMessage::decode(descriptor, encoded).map_err(|error| unpack_error().with_source(error))?;
+    let message = DynamicMessage::decode(descriptor(message)?, encoded)
+        .map_err(|error| unpack_error().with_source(error))?;
     let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
     message
         .serialize_with_options(serde_json::value::Serializer, &options)
         .map_err(|error| Error::internal("A reply of the backend has no JSON form").with_source(error))
+}
+
+/// A new model config in protobuf's JSON, with the field names of the protos or in camel case.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if it is something else; unknown fields are not passed over.
+pub fn decode_reload(json: &[u8]) -> Result<ReloadConfigRequest> {
+    let invalid = |error: serde_json::Error| {
+        Error::invalid_argument(format!("The body is no ReloadConfigRequest: {error}"))
+    };
+    let descriptor = descriptor("tensorflow.serving.ReloadConfigRequest")?;
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let message = DynamicMessage::deserialize(descriptor, &mut deserializer).map_err(invalid)?;
+    deserializer.end().map_err(invalid)?;
+    message.transcode_to().map_err(|error| unpack_error().with_source(error))
+}
+
+fn descriptor(message: &str) -> Result<MessageDescriptor> {
+    let pool = POOL.as_ref();
+    pool.and_then(|pool| pool.get_message_by_name(message))
+        .ok_or_else(|| Error::internal(format!("{message} is not among our protos")))
 }
 
 fn to_bytes(value: &Value) -> Vec<u8> {

@@ -180,11 +180,11 @@ impl Buffer {
             self.bytes.reserve(self.expected(length) - self.bytes.len());
         }
         self.bytes.extend_from_slice(data);
-        if let Some(known) = &self.known
+        if let Some(signatures) = self.known.as_ref().and_then(|known| known.signatures.as_ref())
             && self.bytes.len() - self.decoded >= STREAM_STEP
         {
             let expected = self.expected(self.bytes.len());
-            self.stream.get_or_insert_with(Stream::new).feed(&self.bytes, expected, &known.signatures);
+            self.stream.get_or_insert_with(Stream::new).feed(&self.bytes, expected, signatures);
             self.decoded = self.bytes.len();
         }
     }

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::{Face, admin};
 use crate::codec::pretty;
 use crate::error::{Error, Result};
 use crate::handler::{Bridge, Reply, body, offload};
@@ -32,6 +33,7 @@ type ResponseBody = tower_http::body::UnsyncBoxBody<Bytes, tower::BoxError>;
 
 /// The service of a connection.
 pub(super) fn new(
+    face: Face,
     bridge: Arc<Bridge>,
 ) -> impl Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible, Future: Send>
 + Clone
@@ -42,7 +44,12 @@ pub(super) fn new(
         .layer(CatchPanicLayer::custom(panic_response))
         .service(service_fn(move |request| {
             let bridge = Arc::clone(&bridge);
-            async move { Ok::<_, Infallible>(respond(&bridge, request).await) }
+            async move {
+                Ok::<_, Infallible>(match face {
+                    Face::Api => respond(&bridge, request).await,
+                    Face::Admin => admin::respond(&bridge, request).await,
+                })
+            }
         }))
 }
 
@@ -122,7 +129,7 @@ fn response(route: &Route, result: Result<Reply>, origin: Option<&HeaderValue>) 
 }
 
 /// The one place that writes `{"error": ...}`.
-fn error_response(error: &Error) -> Response<Full<Bytes>> {
+pub(super) fn error_response(error: &Error) -> Response<Full<Bytes>> {
     let status = error.status();
     if status.is_server_error() {
         tracing::warn!(%error, source = ?std::error::Error::source(error), "request failed");
@@ -140,7 +147,11 @@ fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Full<Bytes>> {
     error_response(&Error::internal("The request met a bug in tfbridge"))
 }
 
-fn new_response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+pub(super) fn new_response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -15,6 +15,7 @@
     reason = "a test fails by panicking, and its numbers are its own"
 )]
 
+mod admin;
 mod api;
 mod bridge;
 mod client;
@@ -35,4 +36,5 @@ mod suite;
 mod support;
 mod swaps;
 mod tidy;
+mod untold;
 mod vectors;

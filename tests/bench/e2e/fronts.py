@@ -30,7 +30,7 @@ class Front:
 def tfbridge(port, backend):
     """The bridge, with its defaults."""
     return [workplace.TFBRIDGE, "serve", "--backend", f"http://127.0.0.1:{backend}",
-            "--listen", f"127.0.0.1:{port}"]
+            "--listen", f"127.0.0.1:{port}", "--admin-listen", "off"]
 
 
 def floor(port, backend):

@@ -27,6 +27,7 @@ fuzz_target!(|input: (u8, &str)| {
         Route::Predict(target) => to_path(target) + ":predict",
         Route::Classify(target) => to_path(target) + ":classify",
         Route::Regress(target) => to_path(target) + ":regress",
+        Route::MultiInference(target) => to_path(target) + ":multi_inference",
         Route::Status(target) => to_path(target),
         Route::Metadata(target) => to_path(target) + "/metadata",
         Route::Preflight | Route::Metrics => return,
