@@ -5,20 +5,22 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use http::StatusCode;
 use tonic::Code;
 
 /// What went wrong, in the terms both of gRPC (the code) and of the client (the message).
 ///
-/// The message is shown to clients as it is, so it never holds the text of a `source`.
-#[derive(Debug)]
+/// The message is shown to clients as it is, so it never holds the text of a `source`. Clones are
+/// for several requests that fail of the same cause, and share it.
+#[derive(Debug, Clone)]
 pub struct Error {
     code: Code,
     message: String,
     status: Option<StatusCode>,
     allow: Option<&'static str>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// The result of everything that can fail towards a client.
@@ -81,7 +83,7 @@ impl Error {
     /// The same error with its cause, for the log only.
     #[must_use]
     pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.source = Some(Box::new(source));
+        self.source = Some(Arc::new(source));
         self
     }
 

@@ -17,7 +17,7 @@ use tonic::Code;
 use crate::codec::model;
 use crate::codec::signature::Signatures;
 use crate::config::UpstreamConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::proto::tensorflow::serving::GetModelMetadataRequest;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::route::Target;
@@ -47,14 +47,7 @@ pub struct Known {
 
 /// A place that the first request fills while others wait for it. A failure is for those who
 /// wait; the entry leaves the cache with it.
-type Entry = OnceCell<std::result::Result<Arc<Known>, Failure>>;
-
-/// An error that several requests get.
-#[derive(Debug, Clone)]
-struct Failure {
-    code: Code,
-    message: String,
-}
+type Entry = OnceCell<Result<Arc<Known>>>;
 
 /// How old signatures are at least before a rejected request makes us ask for them again. It
 /// waits for that long if need be: rejected requests alone must not keep the backend busy.
@@ -97,14 +90,12 @@ impl SignatureCache {
         // Also when this future is dropped: an entry that nobody fills must not stay.
         let unfilled = Unfilled { cache: self, target, entry: &entry };
         let fetched = unfilled.entry.get_or_init(async || {
-            self.fetch(target, call).await.map_err(|error| {
+            self.fetch(target, call).await.inspect_err(|error| {
                 tracing::debug!(%error, model = target.name, "signatures could not be fetched");
-                Failure { code: error.code(), message: error.message().to_owned() }
             })
         });
-        let known = fetched.await.clone().map_err(|failure| {
+        let known = fetched.await.clone().inspect_err(|_| {
             self.remove(target, |found| Arc::ptr_eq(found, &entry));
-            Error::new(failure.code, failure.message)
         })?;
         if known.fetched.elapsed() >= self.ttl && !known.renewed.swap(true, Ordering::Relaxed) {
             tokio::spawn(self.clone().renew(target.clone(), Arc::clone(&known)));

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::bridge::{Bridge, models};
+use crate::log::Log;
 
 const HALF: &str = "/v1/models/half_plus_two:predict";
 
@@ -123,4 +124,17 @@ async fn large_refused_bodies_get_their_answer() {
     assert_eq!(response.status, 413);
     let response = bridge.connect().await.post("/nowhere", &body).await;
     assert_eq!(response.status, 404);
+}
+
+#[tokio::test]
+async fn why_a_backend_cannot_be_reached_is_for_the_log_alone() {
+    // Nobody has this port.
+    let bridge = Bridge::in_front_of("127.0.0.1:1", |_| {}).await;
+    let mut client = bridge.connect().await;
+    let log = Log::default();
+    let guard = log.listen();
+    let response = client.post("/v1/models/m:predict", r#"{"instances": [1]}"#).await;
+    drop(guard);
+    assert_eq!((response.status, response.error().as_str()), (503, "The backend cannot be reached"));
+    assert!(log.text().contains("ConnectionRefused"), "{}", log.text());
 }

@@ -27,6 +27,7 @@ mod hardening;
 mod headers;
 mod http;
 mod load;
+mod log;
 mod pool;
 mod properties;
 mod readme;
