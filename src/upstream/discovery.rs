@@ -39,6 +39,9 @@ impl Discovery {
             Place::Dns { .. } => None,
         };
         let tls = Arc::new(Tls::new(config.tls.clone()));
+        if config.backends.iter().any(|backend| backend.tls) {
+            tls.read();
+        }
         let endpoints = |backend: &Backend| {
             let endpoint = |address| Arc::new(Endpoint::new(address, backend, config, &tls));
             fixed(backend).map(endpoint).into_iter().collect()

@@ -4,6 +4,7 @@
 //! what was read last stays in use. Nothing here makes a connection.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -29,12 +30,21 @@ struct Loaded {
     stamps: Vec<Option<Stamp>>,
 }
 
-/// What tells one content of a file from another.
-type Stamp = (SystemTime, u64);
+/// What tells one content of a file from another: its times, its size, and which file it is, since
+/// two files may be written within one tick of the clock, or be given the time of another.
+type Stamp = (SystemTime, i64, i64, u64, u64);
 
 impl Tls {
+    /// Files that have not been read.
     pub(super) fn new(files: UpstreamTls) -> Self {
         Self { files, loaded: Mutex::default() }
+    }
+
+    /// Reads the files before they are needed: if they are broken by then, these are still there.
+    pub(super) fn read(&self) {
+        if let Err(error) = self.config() {
+            tracing::warn!(%error, "the certificates for the backends cannot be used");
+        }
     }
 
     /// The name that the certificate must have, if it is not the backend's own.
@@ -117,5 +127,28 @@ fn unusable(path: &Path, error: impl std::fmt::Display) -> io::Error {
 
 fn stamp(path: &PathBuf) -> Option<Stamp> {
     let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
+    Some((metadata.modified().ok()?, seconds, nanoseconds, metadata.len(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_same_size_and_time_is_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, new) = (directory.path().join("ca.pem"), directory.path().join("new"));
+        fs::write(&path, "one").unwrap();
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        let before = stamp(&path).unwrap();
+        assert_eq!(stamp(&path), Some(before));
+        fs::write(&new, "two").unwrap();
+        File::options().write(true).open(&new).unwrap().set_modified(time).unwrap();
+        fs::rename(&new, &path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), time);
+        assert_ne!(stamp(&path), Some(before));
+    }
 }
