@@ -7,12 +7,15 @@ use tfbridge::mock::{self, Model, Models};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::backend::{Server, Transport};
 use crate::client::Client;
 
 /// Servers that run until they are dropped.
 pub struct Bridge {
     pub address: SocketAddr,
     stop: Vec<oneshot::Sender<()>>,
+    /// What the bridge stands in front of, where that must live as long.
+    _server: Option<Server>,
 }
 
 /// The model of the recorded requests: version 123 only.
@@ -43,15 +46,32 @@ impl Bridge {
         bridge
     }
 
+    /// A bridge to the mock over a transport.
+    pub async fn over(transport: Transport, models: Models) -> Self {
+        let server = Server::start(transport, models).await;
+        let bridge = Self::to(&server, |_| {}).await;
+        Self { _server: Some(server), ..bridge }
+    }
+
+    /// A bridge to such a mock, which the caller keeps.
+    pub async fn to(server: &Server, configure: impl FnOnce(&mut Config)) -> Self {
+        let tls = server.tls();
+        Self::in_front_of(&server.backend().to_string(), |config| {
+            config.upstream.tls = tls;
+            configure(config);
+        })
+        .await
+    }
+
     /// A bridge to a server that runs elsewhere.
     pub async fn in_front_of(backend: &str, configure: impl FnOnce(&mut Config)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut config = Config::new(format!("http://{backend}").parse().unwrap());
+        let mut config = Config::new(backend.parse().unwrap());
         configure(&mut config);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(tfbridge::run(config, listener, async { drop(stopped.await) }));
-        Self { address, stop: vec![stop] }
+        Self { address, stop: vec![stop], _server: None }
     }
 
     /// A bridge to a pool of servers that run elsewhere.

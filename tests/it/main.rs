@@ -17,7 +17,9 @@
 
 mod admin;
 mod api;
+mod backend;
 mod bridge;
+mod certificates;
 mod client;
 mod deadlines;
 mod descriptors;
@@ -37,5 +39,6 @@ mod suite;
 mod support;
 mod swaps;
 mod tidy;
+mod transport;
 mod untold;
 mod vectors;

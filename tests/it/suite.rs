@@ -3,18 +3,20 @@
 //!
 //! The server is the mock, or the one at `TFBRIDGE_TEST_SERVING` (host:port of its gRPC port):
 //! real TensorFlow (`tests/serving/run`), or a TensorFlow Serving container with these models.
+//! `TFBRIDGE_TEST_TRANSPORT=tls` (or `mtls`, `unix`) puts that transport in front of the mock.
 
 use std::env;
 
 use serde_json::{Value, json};
 
+use crate::backend::Transport;
 use crate::bridge::{Bridge, models};
 
 /// A bridge in front of the server under test.
 pub async fn bridge() -> Bridge {
     match env::var("TFBRIDGE_TEST_SERVING") {
         Ok(serving) => Bridge::in_front_of(&serving, |_| {}).await,
-        Err(_) => Bridge::start(models()).await,
+        Err(_) => Bridge::over(Transport::from_env(), models()).await,
     }
 }
 
