@@ -32,6 +32,7 @@ mod load;
 mod log;
 mod pool;
 mod properties;
+mod pythie;
 mod readme;
 mod reference;
 mod scripted;
