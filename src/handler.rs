@@ -168,8 +168,10 @@ impl Bridge {
             let is_gone = is_pinned && error.code() == Code::NotFound;
             if !is_gone && newer.signatures == known.signatures && newer.version == known.version {
                 // It was rejected for what it is, unless the model has changed twice.
-                let was_sent = call.attempts() > 0 && newer.version.is_some();
-                if is_pinned || !was_sent || !self.upstream.may_try_again() {
+                let may_have_changed = !is_pinned
+                    && (call.attempts() > 0 && newer.version.is_some())
+                    && (self.signatures.has_changed_lately() || self.upstream.may_try_again());
+                if !may_have_changed {
                     return Err(error);
                 }
             }

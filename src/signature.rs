@@ -31,6 +31,8 @@ pub struct SignatureCache {
     /// Signatures by model, for backends that do not tell theirs.
     fallback: Arc<BTreeMap<String, Signatures>>,
     entries: Arc<Mutex<HashMap<Target, Arc<Entry>>>>,
+    /// When another version was last seen to have taken over, of any model.
+    changed: Arc<Mutex<Option<Instant>>>,
 }
 
 /// The signatures of one version of a model.
@@ -52,6 +54,9 @@ type Entry = OnceCell<Result<Arc<Known>>>;
 /// How old signatures are at least before a rejected request makes us ask for them again. It
 /// waits for that long if need be: rejected requests alone must not keep the backend busy.
 const MIN_AGE: Duration = Duration::from_millis(5);
+
+/// For how long a change of a model makes another one likely.
+const LATELY: Duration = Duration::from_secs(10);
 
 /// How long the backend may take to renew signatures in the background.
 const RENEWAL: Duration = Duration::from_secs(30);
@@ -77,7 +82,13 @@ impl SignatureCache {
     #[must_use]
     pub fn new(upstream: Upstream, config: &UpstreamConfig) -> Self {
         let fallback = Arc::clone(&config.signatures);
-        Self { upstream, ttl: config.signature_ttl, fallback, entries: Arc::default() }
+        Self {
+            upstream,
+            ttl: config.signature_ttl,
+            fallback,
+            entries: Arc::default(),
+            changed: Arc::default(),
+        }
     }
 
     /// The signatures of a model, from memory or from the backend.
@@ -113,7 +124,21 @@ impl SignatureCache {
         let due = tokio::time::sleep_until(outdated.fetched + MIN_AGE);
         call.deadline.limit("looking the signature up", due).await?;
         self.forget(target, outdated);
-        self.get(target, call).await
+        let newer = self.get(target, call).await?;
+        if newer.version != outdated.version {
+            self.note_change();
+        }
+        Ok(newer)
+    }
+
+    /// True if a model has changed not long ago, and so may have changed to and fro.
+    pub fn has_changed_lately(&self) -> bool {
+        let changed = *self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.is_some_and(|changed| changed.elapsed() < LATELY)
+    }
+
+    fn note_change(&self) {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Forgets signatures that have turned out to be outdated.
@@ -124,6 +149,7 @@ impl SignatureCache {
     /// Compares signatures with the version that answered, and forgets them if it was another.
     pub fn check_version(&self, target: &Target, known: &Arc<Known>, answered: Option<i64>) {
         if known.version.is_some() && answered.is_some() && known.version != answered {
+            self.note_change();
             self.forget(target, known);
         }
     }

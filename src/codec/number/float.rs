@@ -33,9 +33,9 @@ pub(crate) trait Float: Copy {
     /// The float nearest to `mantissa / 10^8`; `mantissa` has at most nine digits.
     fn from_eight(mantissa: u64) -> Self;
 
-    /// The float nearest to `mantissa / 10^16` and to all up to one more in the last place, or
-    /// `None` if that takes a closer look; `mantissa` has at most 17 digits.
-    fn from_sixteen(mantissa: u64) -> Option<Self>;
+    /// The float nearest to a number of one digit, a point and nine digits or more, or `None` if
+    /// that takes a closer look. `mantissa` has the first digit and the sixteen behind the point.
+    fn from_long(mantissa: u64, text: &[u8]) -> Option<Self>;
 
     /// The float of an integer of at most seven digits, which is exact.
     #[inline(always)]
@@ -66,8 +66,9 @@ impl Float for f64 {
     }
 
     #[inline(always)]
-    fn from_sixteen(_: u64) -> Option<Self> {
-        None
+    fn from_long(_: u64, text: &[u8]) -> Option<Self> {
+        // Most of these have more digits than a double holds exactly.
+        fast_float2::parse(text).ok()
     }
 
     #[inline(always)]
@@ -101,7 +102,7 @@ impl Float for f32 {
     }
 
     #[inline(always)]
-    fn from_sixteen(mantissa: u64) -> Option<Self> {
+    fn from_long(mantissa: u64, _: &[u8]) -> Option<Self> {
         // From here on, one more in the last place is at most 91 units of the double's last
         // place; rounding the mantissa, the quotient and the true value add two. Unless the
         // double lies that close to the middle between two floats, all of these doubles give
@@ -211,8 +212,9 @@ fn unit<F: Float>(bytes: &[u8], start: usize, short: &Window, first: u64) -> Opt
         return Some((value, length, behind));
     };
     // A double of Python has up to 17 digits behind any zeros.
-    let long = long_unit(text, first * EIGHT_DIGITS + head.value())
-        .and_then(|(mantissa, length)| Some((F::from_sixteen(mantissa)?, length, behind(text, length))));
+    let long = long_unit(text, first * EIGHT_DIGITS + head.value()).and_then(|(mantissa, length)| {
+        Some((F::from_long(mantissa, text.get(..length)?)?, length, behind(text, length)))
+    });
     if long.is_some() {
         return long;
     }
