@@ -1,0 +1,135 @@
+//! Predict: decode for the signature, call, encode, and again if the model has changed meanwhile.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::Body;
+use tonic::Code;
+
+use super::{Bridge, Reply, body, offload, version};
+use crate::codec::predict::{self, Format, Predict};
+use crate::codec::stream::Stream;
+use crate::error::{Error, Result};
+use crate::proto::tensorflow::TensorProto;
+use crate::proto::tensorflow::serving::{PredictRequest, PredictResponse};
+use crate::route::Target;
+use crate::signature::Known;
+use crate::upstream::Call;
+
+/// How many changes of a model one request goes along with, if its deadline allows it. They are
+/// some milliseconds apart, so that this is for models that never come to rest.
+const MOST_CHANGES: usize = 100;
+
+impl Bridge {
+    /// Runs a signature on tensors.
+    pub(super) async fn predict<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        // The signatures come first, so that numbers are decoded while the body arrives.
+        let known = self.signatures.get(target, call).await;
+        let signatures = known.as_ref().ok().map(Arc::clone);
+        let (body, stream) = body::read(request, self.api.max_body_size, call.deadline, signatures).await?;
+        let known = match known {
+            Ok(known) => known,
+            Err(error) => {
+                let checked = offload(body.len(), move || predict::check(&body)).await;
+                return Err(checked.err().unwrap_or(error));
+            }
+        };
+        let (known, format, reply) = self.attempts(target, body, known, stream, call).await?;
+        let model_version = version(reply.model_spec.as_ref());
+        self.signatures.check_version(target, &known, model_version);
+        let nan = self.api.nan;
+        let body = offload(reply_size(&reply), move || predict::encode(&reply.outputs, format, nan)).await?;
+        Ok(Reply { body: body.into(), model_version })
+    }
+
+    /// Decodes a body and calls the backend, again if the model has changed in the meantime.
+    async fn attempts(
+        &self,
+        target: &Target,
+        body: Bytes,
+        known: Arc<Known>,
+        stream: Option<Stream>,
+        call: &Call,
+    ) -> Result<(Arc<Known>, Format, PredictResponse)> {
+        let mut known = known;
+        let mut result = self.attempt(target, &body, &known, stream, call).await;
+        let mut is_pinned = false;
+        for _ in 0..MOST_CHANGES {
+            // Rejected, here or by the backend: the model may have changed since we learnt of it.
+            let error = match result {
+                Err(error) if may_be_outdated(&error) => error,
+                result => return result.map(|(format, reply)| (known, format, reply)),
+            };
+            let Ok(newer) = self.signatures.refresh(target, &known, call).await else { return Err(error) };
+            let is_gone = is_pinned && error.code() == Code::NotFound;
+            if !is_gone && newer.signatures == known.signatures && newer.version == known.version {
+                // It was rejected for what it is, unless the model has changed twice.
+                let may_have_changed = !is_pinned
+                    && (call.attempts() > 0 && newer.version.is_some())
+                    && (self.signatures.has_changed_lately() || self.upstream.may_try_again());
+                if !may_have_changed {
+                    return Err(error);
+                }
+            }
+            known = newer;
+            // From now on the version is the one that the signatures belong to: if it goes away, the
+            // backend says so, whatever the next one would make of the body.
+            is_pinned = known.version.is_some();
+            let target = known.version.map_or_else(|| target.clone(), |version| target.at(version));
+            result = self.attempt(&target, &body, &known, None, call).await;
+        }
+        result.map(|(format, reply)| (known, format, reply))
+    }
+
+    /// Decodes a body with these signatures and calls the backend.
+    async fn attempt(
+        &self,
+        target: &Target,
+        body: &Bytes,
+        known: &Arc<Known>,
+        stream: Option<Stream>,
+        call: &Call,
+    ) -> Result<(Format, PredictResponse)> {
+        let Predict { signature_name, format, inputs, output_filter } =
+            call.deadline.limit("decoding the body", decode(body, known, stream)).await??;
+        let request = PredictRequest {
+            model_spec: Some(target.to_spec(&signature_name)),
+            inputs,
+            output_filter,
+            ..PredictRequest::default()
+        };
+        Ok((format, self.upstream.predict(request, call).await?))
+    }
+}
+
+async fn decode(body: &Bytes, known: &Arc<Known>, stream: Option<Stream>) -> Result<Predict> {
+    // What a stream has decoded already takes no time any more.
+    let size = stream.as_ref().map_or(body.len(), |stream| stream.remaining(body));
+    let (body, known) = (body.clone(), Arc::clone(known));
+    offload(size, move || match &known.signatures {
+        Some(signatures) => predict::decode_after(&body, signatures, stream),
+        None => predict::decode_guessed(&body),
+    })
+    .await
+}
+
+/// The codes of requests that may fit another version of the model.
+fn may_be_outdated(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented | Code::NotFound
+    )
+}
+
+/// About how many bytes a reply's tensors have, in whatever form they came.
+fn reply_size(reply: &PredictResponse) -> usize {
+    let elements = |tensor: &TensorProto| {
+        let dimensions = tensor.tensor_shape.iter().flat_map(|shape| &shape.dim);
+        dimensions.fold(8, |size: usize, dim| size.saturating_mul(usize::try_from(dim.size).unwrap_or(0)))
+    };
+    reply.outputs.values().map(elements).fold(0, usize::saturating_add)
+}
