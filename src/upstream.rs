@@ -327,15 +327,11 @@ impl Shared {
         if method != method::METADATA {
             call.count_attempt();
         }
-        let in_flight = endpoint.load.begin();
         let start = Instant::now();
         let answer = endpoint.call(method, message, call.headers()).await;
         let kind = answer.as_ref().err().map(|failure| failure.kind);
-        if matches!(kind, None | Some(Kind::Answer)) {
-            in_flight.answered();
-            if let Some(hedge) = &self.hedge {
-                hedge.observe(start.elapsed());
-            }
+        if let (None | Some(Kind::Answer), Some(hedge)) = (kind, &self.hedge) {
+            hedge.observe(start.elapsed());
         }
         self.discovery.pool.report(endpoint, kind);
         answer

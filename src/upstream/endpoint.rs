@@ -89,7 +89,10 @@ impl Endpoint {
     /// Why it is not.
     pub(super) async fn check(&self) -> Result<()> {
         let request = Message::new(&HealthCheckRequest { service: String::new() })?;
-        let answer = self.call::<HealthCheckResponse>(HEALTH_CHECK, request, HeaderMap::new());
+        let answer = async {
+            let sender = self.sender().await?;
+            self.exchange::<HealthCheckResponse>(sender, HEALTH_CHECK, request, HeaderMap::new()).await
+        };
         let answer = tokio::time::timeout(self.connector.timeout, answer).await;
         match answer.map_err(|_| Error::unavailable("The backend does not answer"))? {
             Ok(answer) if answer.message.status() == ServingStatus::Serving => Ok(()),
@@ -111,7 +114,24 @@ impl Endpoint {
         message: Message,
         headers: HeaderMap,
     ) -> Result<Answer<M>, Failure> {
-        let mut sender = self.sender().await?;
+        let mut in_flight = self.load.begin();
+        let sender = self.sender().await?;
+        // Making a connection says nothing of how fast answers are.
+        in_flight.sent();
+        let answer = self.exchange(sender, method, message, headers).await;
+        if answer.as_ref().err().is_none_or(|failure| failure.kind == Kind::Answer) {
+            in_flight.answered();
+        }
+        answer
+    }
+
+    async fn exchange<M: prost::Message + Default>(
+        &self,
+        mut sender: Sender,
+        method: &'static str,
+        message: Message,
+        headers: HeaderMap,
+    ) -> Result<Answer<M>, Failure> {
         let response = sender.send_request(self.request(method, message, headers)).await;
         let (head, mut body) = response.map_err(Failure::transport)?.into_parts();
         if let Some(failure) = Failure::in_headers(&head.headers) {

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 /// How fast what was seen is forgotten: to about a third in this time.
 const MEMORY: Duration = Duration::from_secs(10);
 
-/// The least weight of a new latency against those before it.
-const MIN_WEIGHT: f64 = 0.1;
+/// The weight of a new latency against those before it, if it is shorter and if it is longer. What
+/// is slow by nature is slow every time; what is slow by chance is fast the next time.
+const DOWN: f64 = 0.5;
+const UP: f64 = 0.05;
 
 /// A single latency counts as this many times the average at most: one of them may be chance.
 const MOST: f64 = 4.0;
 
-/// Fewer latencies than this say nothing.
+/// Fewer latencies than this say nothing; until then the shortest one is kept.
 const ENOUGH: u32 = 3;
 
 /// A latency this many times another one is a slower endpoint, not chance.
@@ -29,7 +31,7 @@ pub(super) struct Load {
     latency: Mutex<Option<Latency>>,
 }
 
-/// A moving average, and when it last moved.
+/// A moving average that leans to the shorter ones, and when it last moved.
 #[derive(Debug, Clone, Copy)]
 struct Latency {
     seconds: f64,
@@ -74,11 +76,13 @@ impl Load {
             Some(before) if only_if_slower && seconds <= before.seconds => return,
             None => Latency { seconds, seen: now, count: 1 },
             Some(before) => {
-                // The first ones count alike.
-                let weight =
-                    (1.0 - kept(now, before.seen)).max(MIN_WEIGHT).max(1.0 / f64::from(before.count + 1));
-                let seconds = seconds.min(MOST * before.seconds);
-                let average = before.seconds + weight * (seconds - before.seconds);
+                let average = if before.count < ENOUGH {
+                    before.seconds.min(seconds)
+                } else if seconds < before.seconds {
+                    before.seconds + DOWN * (seconds - before.seconds)
+                } else {
+                    before.seconds + UP * (seconds.min(MOST * before.seconds) - before.seconds)
+                };
                 Latency { seconds: average, seen: now, count: before.count.saturating_add(1) }
             }
         });
@@ -99,6 +103,11 @@ pub(super) struct InFlight<'a> {
 }
 
 impl InFlight<'_> {
+    /// The request is about to be sent: from now on the time counts.
+    pub(super) fn sent(&mut self) {
+        self.start = Instant::now();
+    }
+
     /// The call has been answered: its latency counts.
     pub(super) fn answered(mut self) {
         self.answered = true;

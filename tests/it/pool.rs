@@ -124,6 +124,7 @@ async fn a_slow_backend_is_left_alone() {
 
 #[tokio::test]
 async fn requests_of_one_connection_spread_over_all_backends() {
+    let _machine = load::MACHINE.lock().await;
     let (backends, bridge) = scripted([(); 3].map(|()| Script::Answer(Duration::ZERO))).await;
     let mut client = bridge.connect().await;
     for _ in 0..50 {
