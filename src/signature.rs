@@ -1,27 +1,27 @@
 //! The signatures of the models, asked of the backend once and remembered.
 //!
-//! Requests for the same model wait for one call. What is remembered is asked for again after a
-//! while (in the background: nobody waits), when a reply comes from another version, and when the
-//! backend rejects what was encoded with it. A failed look-up is never remembered, so names that
-//! do not exist take no memory.
+//! Requests for the same model wait for one call, which has a deadline of its own and goes on if
+//! they go away. What is remembered is asked for again after a while and when a reply comes from
+//! another version, both in the background, and when the backend rejects what was encoded with it.
+//! Until newer ones are there, and while the backend cannot tell them, the old ones stay in use. A
+//! failed look-up is never remembered, so names that do not exist take no memory.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Code;
 
 use crate::codec::model;
 use crate::codec::signature::Signatures;
 use crate::config::UpstreamConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::GetModelMetadataRequest;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::route::Target;
-use crate::upstream::{Call, Upstream};
+use crate::upstream::{Call, Deadline, Upstream};
 
 /// The signatures by model and version or label. Clones share them.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct SignatureCache {
     ttl: Duration,
     /// Signatures by model, for backends that do not tell theirs.
     fallback: Arc<BTreeMap<String, Signatures>>,
-    entries: Arc<Mutex<HashMap<Target, Arc<Entry>>>>,
+    entries: Arc<Mutex<HashMap<Target, Entry>>>,
     /// When another version was last seen to have taken over, of any model.
     changed: Arc<Mutex<Option<Instant>>>,
 }
@@ -43,49 +43,41 @@ pub struct Known {
     /// The version they belong to, if the backend said.
     pub version: Option<i64>,
     fetched: Instant,
-    /// Set once newer ones have been asked for.
-    renewed: AtomicBool,
 }
 
-/// A place that the first request fills while others wait for it. A failure is for those who
-/// wait; the entry leaves the cache with it.
-type Entry = OnceCell<Result<Arc<Known>>>;
+/// What there is for a target: signatures, a look-up under way, or both.
+#[derive(Debug)]
+struct Entry {
+    known: Option<Arc<Known>>,
+    lookup: Option<Lookup>,
+    /// When the last look-up started.
+    started: Instant,
+}
+
+/// Where the outcome of a look-up appears.
+type Lookup = watch::Receiver<Option<Result<Arc<Known>>>>;
 
 /// How old signatures are at least before a rejected request makes us ask for them again. It
 /// waits for that long if need be: rejected requests alone must not keep the backend busy.
 const MIN_AGE: Duration = Duration::from_millis(5);
 
+/// How far apart look-ups are that nobody waits for.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// For how long a change of a model makes another one likely.
 const LATELY: Duration = Duration::from_secs(10);
 
-/// How long the backend may take to renew signatures in the background.
-const RENEWAL: Duration = Duration::from_secs(30);
-
-/// Takes an entry out of the cache if it is still empty in the end.
-struct Unfilled<'a> {
-    cache: &'a SignatureCache,
-    target: &'a Target,
-    entry: &'a Arc<Entry>,
-}
-
-impl Drop for Unfilled<'_> {
-    fn drop(&mut self) {
-        // The map's and this reference are the last two: nobody else waits or fetches.
-        if self.entry.get().is_none() && Arc::strong_count(self.entry) <= 2 {
-            self.cache.remove(self.target, |found| Arc::ptr_eq(found, self.entry));
-        }
-    }
-}
+/// How long the backend may take to tell signatures, whoever waits for them.
+const LIMIT: Duration = Duration::from_secs(30);
 
 impl SignatureCache {
     /// An empty cache in front of a backend.
     #[must_use]
     pub fn new(upstream: Upstream, config: &UpstreamConfig) -> Self {
-        let fallback = Arc::clone(&config.signatures);
         Self {
             upstream,
             ttl: config.signature_ttl,
-            fallback,
+            fallback: Arc::clone(&config.signatures),
             entries: Arc::default(),
             changed: Arc::default(),
         }
@@ -97,21 +89,27 @@ impl SignatureCache {
     ///
     /// What the backend says of an unknown model, version or label.
     pub async fn get(&self, target: &Target, call: &Call) -> Result<Arc<Known>> {
-        let entry = self.entry(target);
-        // Also when this future is dropped: an entry that nobody fills must not stay.
-        let unfilled = Unfilled { cache: self, target, entry: &entry };
-        let fetched = unfilled.entry.get_or_init(async || {
-            self.fetch(target, call).await.inspect_err(|error| {
-                tracing::debug!(%error, model = target.name, "signatures could not be fetched");
-            })
-        });
-        let known = fetched.await.clone().inspect_err(|_| {
-            self.remove(target, |found| Arc::ptr_eq(found, &entry));
-        })?;
-        if known.fetched.elapsed() >= self.ttl && !known.renewed.swap(true, Ordering::Relaxed) {
-            tokio::spawn(self.clone().renew(target.clone(), Arc::clone(&known)));
+        loop {
+            let (lookup, is_ours) = {
+                let mut entries = self.entries();
+                match entries.get_mut(target) {
+                    Some(Entry { known: Some(known), .. }) => {
+                        let known = Arc::clone(known);
+                        if known.fetched.elapsed() >= self.ttl {
+                            self.renew(&mut entries, target, call, self.ttl.min(PAUSE));
+                        }
+                        return Ok(known);
+                    }
+                    Some(Entry { lookup: Some(lookup), .. }) if is_running(lookup) => (lookup.clone(), false),
+                    _ => (self.start(&mut entries, target, call), true),
+                }
+            };
+            match outcome(lookup, call).await {
+                // What one client may not see, another one may.
+                Err(error) if !is_ours && is_personal(&error) => {}
+                outcome => return outcome,
+            }
         }
-        Ok(known)
     }
 
     /// The signatures after a request was rejected that was encoded with `outdated`, as the
@@ -123,8 +121,17 @@ impl SignatureCache {
     pub async fn refresh(&self, target: &Target, outdated: &Arc<Known>, call: &Call) -> Result<Arc<Known>> {
         let due = tokio::time::sleep_until(outdated.fetched + MIN_AGE);
         call.deadline.limit("looking the signature up", due).await?;
-        self.forget(target, outdated);
-        let newer = self.get(target, call).await?;
+        let lookup = {
+            let mut entries = self.entries();
+            match entries.get_mut(target) {
+                Some(Entry { known: Some(known), .. }) if !Arc::ptr_eq(known, outdated) => {
+                    return Ok(Arc::clone(known));
+                }
+                Some(Entry { lookup: Some(lookup), .. }) if is_running(lookup) => lookup.clone(),
+                _ => self.start(&mut entries, target, call),
+            }
+        };
+        let newer = outcome(lookup, call).await?;
         if newer.version != outdated.version {
             self.note_change();
         }
@@ -137,58 +144,63 @@ impl SignatureCache {
         changed.is_some_and(|changed| changed.elapsed() < LATELY)
     }
 
+    /// Compares signatures with the version that answered, and asks for newer ones if it was
+    /// another: in the background, since it has taken what was sent.
+    pub fn check_version(&self, target: &Target, known: &Arc<Known>, answered: Option<i64>, call: &Call) {
+        if known.version.is_some() && answered.is_some() && known.version != answered {
+            self.note_change();
+            self.renew(&mut self.entries(), target, call, PAUSE);
+        }
+    }
+
     fn note_change(&self) {
         *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Forgets signatures that have turned out to be outdated.
-    pub fn forget(&self, target: &Target, outdated: &Arc<Known>) {
-        self.remove(target, |entry| matches!(entry.get(), Some(Ok(known)) if Arc::ptr_eq(known, outdated)));
+    fn entries(&self) -> MutexGuard<'_, HashMap<Target, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares signatures with the version that answered, and forgets them if it was another.
-    pub fn check_version(&self, target: &Target, known: &Arc<Known>, answered: Option<i64>) {
-        if known.version.is_some() && answered.is_some() && known.version != answered {
-            self.note_change();
-            self.forget(target, known);
+    /// Starts a look-up that nobody waits for, unless the last one started just now.
+    fn renew(&self, entries: &mut HashMap<Target, Entry>, target: &Target, call: &Call, pause: Duration) {
+        if let Some(entry) = entries.get(target)
+            && !entry.lookup.as_ref().is_some_and(is_running)
+            && entry.started.elapsed() >= pause
+        {
+            self.start(entries, target, call);
         }
     }
 
-    /// Replaces signatures that are old. While that fails they stay in use: a backend that is busy
-    /// has not changed.
-    async fn renew(self, target: Target, old: Arc<Known>) {
-        let call = Call::new(crate::upstream::Deadline::after(RENEWAL), http::HeaderMap::new());
-        match self.fetch(&target, &call).await {
-            Ok(known) => {
-                let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(entry) = entries.get_mut(&target)
-                    && matches!(entry.get(), Some(Ok(known)) if Arc::ptr_eq(known, &old))
-                {
-                    *entry = Arc::new(Entry::from(Ok(known)));
+    /// Starts a look-up, with the metadata of the request that it is for.
+    fn start(&self, entries: &mut HashMap<Target, Entry>, target: &Target, call: &Call) -> Lookup {
+        let (report, lookup) = watch::channel(None);
+        let started = Instant::now();
+        let entry = entries.entry(target.clone()).or_insert(Entry { known: None, lookup: None, started });
+        (entry.lookup, entry.started) = (Some(lookup.clone()), started);
+        let (cache, target) = (self.clone(), target.clone());
+        let call = call.detached(Deadline::after(LIMIT));
+        tokio::spawn(async move {
+            let outcome = cache.fetch(&target, &call).await;
+            cache.keep(&target, &outcome);
+            report.send_replace(Some(outcome));
+        });
+        lookup
+    }
+
+    /// Takes the outcome of a look-up into the cache.
+    fn keep(&self, target: &Target, outcome: &Result<Arc<Known>>) {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(target) else { return };
+        entry.lookup = None;
+        match outcome {
+            Ok(known) => entry.known = Some(Arc::clone(known)),
+            Err(error) => {
+                tracing::debug!(%error, model = target.name, "signatures could not be fetched");
+                // A backend that cannot answer has not changed.
+                if entry.known.is_none() || error.code() == Code::NotFound {
+                    entries.remove(target);
                 }
             }
-            Err(error) if error.code() == Code::NotFound => self.forget(&target, &old),
-            Err(error) => {
-                tracing::debug!(%error, model = target.name, "signatures could not be renewed");
-                old.renewed.store(false, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn entry(&self, target: &Target) -> Arc<Entry> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entries.get(target) {
-            return Arc::clone(entry);
-        }
-        let entry = Arc::new(Entry::new());
-        entries.insert(target.clone(), Arc::clone(&entry));
-        entry
-    }
-
-    fn remove(&self, target: &Target, condition: impl Fn(&Arc<Entry>) -> bool) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.get(target).is_some_and(condition) {
-            entries.remove(target);
         }
     }
 
@@ -212,6 +224,24 @@ impl SignatureCache {
             }
             Err(error) => return Err(error),
         };
-        Ok(Arc::new(Known { signatures, version, fetched: Instant::now(), renewed: AtomicBool::new(false) }))
+        Ok(Arc::new(Known { signatures, version, fetched: Instant::now() }))
     }
+}
+
+/// False if a look-up has ended without an outcome, which only a bug could bring about.
+fn is_running(lookup: &Lookup) -> bool {
+    lookup.has_changed().is_ok()
+}
+
+/// Waits for a look-up until the request's own deadline.
+async fn outcome(mut lookup: Lookup, call: &Call) -> Result<Arc<Known>> {
+    let outcome = call.deadline.limit("looking the signature up", lookup.wait_for(Option::is_some)).await?;
+    // It reports whatever comes of it, unless the runtime ends.
+    let lost = || Err(Error::unavailable("The look-up of the signature was given up"));
+    outcome.map_or_else(|_| lost(), |outcome| outcome.clone().unwrap_or_else(lost))
+}
+
+/// True for a refusal that was meant for the client whose metadata the look-up had.
+fn is_personal(error: &Error) -> bool {
+    matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied)
 }

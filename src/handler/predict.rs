@@ -40,7 +40,7 @@ impl Bridge {
         };
         let (known, format, reply) = self.attempts(target, body, known, stream, call).await?;
         let model_version = version(reply.model_spec.as_ref());
-        self.signatures.check_version(target, &known, model_version);
+        self.signatures.check_version(target, &known, model_version, call);
         let nan = self.api.nan;
         let body = offload(reply_size(&reply), move || predict::encode(&reply.outputs, format, nan)).await?;
         Ok(Reply { body: body.into(), model_version })

@@ -31,6 +31,12 @@ impl Call {
         Self { deadline, metadata, attempts: AtomicU32::new(0), returned: Mutex::default() }
     }
 
+    /// A call for the same client that is not bound to the request: it has a deadline of its own.
+    #[must_use]
+    pub fn detached(&self, deadline: Deadline) -> Self {
+        Self::new(deadline, self.metadata.clone())
+    }
+
     /// How many attempts at its main call there have been, looking up signatures not included.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)

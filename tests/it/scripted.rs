@@ -66,6 +66,10 @@ pub struct State {
     pub has_metadata: bool,
     pub calls: AtomicUsize,
     pub metadata_calls: AtomicUsize,
+    /// How long GetModelMetadata takes.
+    pub metadata_delay: Mutex<Duration>,
+    /// The one client who may see the metadata, by its `authorization`.
+    pub metadata_for: Mutex<Option<&'static str>>,
     /// The metadata of the last Predict.
     pub seen: Mutex<MetadataMap>,
     /// When calls were cancelled.
@@ -86,6 +90,8 @@ impl Scripted {
             has_metadata,
             calls: AtomicUsize::new(0),
             metadata_calls: AtomicUsize::new(0),
+            metadata_delay: Mutex::default(),
+            metadata_for: Mutex::default(),
             seen: Mutex::default(),
             cancelled: Mutex::default(),
         });
@@ -205,6 +211,13 @@ impl PredictionService for Service {
         request: Request<GetModelMetadataRequest>,
     ) -> Result<Response<GetModelMetadataResponse>, Status> {
         self.0.metadata_calls.fetch_add(1, Ordering::Relaxed);
+        let delay = *self.0.metadata_delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
+        if let Some(client) = *self.0.metadata_for.lock().unwrap()
+            && request.metadata().get("authorization").is_none_or(|given| given != client)
+        {
+            return Err(Status::unauthenticated("who are you?"));
+        }
         if !self.0.has_metadata {
             return Err(Status::unimplemented("Method not found!"));
         }

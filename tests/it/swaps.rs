@@ -85,3 +85,49 @@ async fn signatures_are_renewed_without_a_wait() {
     assert_eq!(client.post(PATH, r#"{"instances": [1.0]}"#).await.status, 200);
     assert_eq!(asked(), 2);
 }
+
+#[tokio::test]
+async fn a_look_up_outlives_the_client_that_started_it() {
+    let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+    *backend.state.metadata_delay.lock().unwrap() = Duration::from_millis(300);
+    let bridge = Bridge::in_front_of_all(vec![backend.backend()], |_| {}).await;
+    let body = br#"{"instances": [1.0]}"#;
+    let (mut hasty, mut patient) = (bridge.connect().await, bridge.connect().await);
+    let (hasty, patient) = tokio::join!(
+        hasty.request("POST", PATH, &[("X-Request-Timeout", "50")], body),
+        patient.request("POST", PATH, &[], body),
+    );
+    assert_eq!((hasty.status, patient.status), (504, 200), "{} {}", hasty.text(), patient.text());
+    assert_eq!(backend.state.metadata_calls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_is_for_the_client_who_was_refused() {
+    let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+    *backend.state.metadata_delay.lock().unwrap() = Duration::from_millis(100);
+    *backend.state.metadata_for.lock().unwrap() = Some("Bearer known");
+    let bridge = Bridge::in_front_of_all(vec![backend.backend()], |_| {}).await;
+    let body = br#"{"instances": [1.0]}"#;
+    let (mut stranger, mut client) = (bridge.connect().await, bridge.connect().await);
+    let (stranger, client) = tokio::join!(stranger.request("POST", PATH, &[], body), async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        client.request("POST", PATH, &[("Authorization", "Bearer known")], body).await
+    });
+    assert_eq!((stranger.status, client.status), (401, 200), "{} {}", stranger.text(), client.text());
+}
+
+#[tokio::test]
+async fn signatures_stay_in_use_while_newer_ones_are_looked_up() {
+    let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+    let bridge = Bridge::in_front_of_all(vec![backend.backend()], |_| {}).await;
+    let (mut good, mut bad) = (bridge.connect().await, bridge.connect().await);
+    assert_eq!(good.post(PATH, r#"{"instances": [1.0]}"#).await.status, 200);
+    *backend.state.metadata_delay.lock().unwrap() = Duration::from_secs(2);
+    // A request that cannot be right makes us ask again; others do not wait for that.
+    let bad = tokio::spawn(async move { bad.post(PATH, r#"{"instances": ["text"]}"#).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let start = std::time::Instant::now();
+    assert_eq!(good.post(PATH, r#"{"instances": [1.0]}"#).await.status, 200);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(bad.await.unwrap().status, 400);
+}
