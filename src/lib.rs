@@ -27,7 +27,7 @@
 //! | [`route`] | method and path to what is asked for | know requests |
 //! | [`config`] | the checked configuration | read the environment |
 //! | [`metrics`] | counters over closed label sets | take a label from a client |
-//! | [`upstream`] | calls to the model server | outlive a deadline |
+//! | [`upstream`] | the pool of model servers, and calls to it | outlive a deadline |
 //! | [`signature`] | what is known of the models' signatures | remember a failure |
 //! | [`handler`] | the story of a request | know headers of a response |
 //! | [`server`] | connections, responses, draining | know what requests mean |

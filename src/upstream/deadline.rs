@@ -12,10 +12,11 @@ use crate::error::{Error, Result};
 pub struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// The deadline that lies this far ahead; a zero duration means none.
+    /// The deadline that lies this far ahead; a zero duration means none, and so does one beyond all
+    /// clocks.
     #[must_use]
     pub fn after(timeout: Duration) -> Self {
-        Self((!timeout.is_zero()).then(|| Instant::now() + timeout))
+        Self(if timeout.is_zero() { None } else { Instant::now().checked_add(timeout) })
     }
 
     /// Waits for the future, but not beyond the deadline.
