@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tfbridge::config::{Backend, Resolver};
+use tonic_health::ServingStatus;
 
 use crate::bridge::Bridge;
 use crate::client::Response;
@@ -163,6 +164,38 @@ async fn another_backend_is_tried_while_one_is_unavailable() {
         backend.set(Script::Answer(Duration::ZERO));
     }
     assert_eq!(client.post(SCRIPTED_PATH, BODY).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_ejected_backend_comes_back_when_it_says_that_it_is_well() {
+    const ALL: &str = "";
+    let unavailable = Script::Fail(tonic::Code::Unavailable, "starting");
+    let well = Scripted::start(Script::Answer(Duration::ZERO)).await;
+    let (ill, health) = Scripted::start_with_health(unavailable).await;
+    health.set_service_status(ALL, ServingStatus::NotServing).await;
+    let bridge = Bridge::in_front_of_all(vec![well.backend(), ill.backend()], |_| {}).await;
+    let mut client = bridge.connect().await;
+    let mut run = async |requests: usize| {
+        for _ in 0..requests {
+            assert_eq!(client.post(SCRIPTED_PATH, BODY).await.status, 200);
+        }
+    };
+    run(40).await;
+    // It would answer again, but does not say so.
+    ill.set(Script::Answer(Duration::ZERO));
+    let calls = ill.calls();
+    assert_eq!(calls, 5);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    run(20).await;
+    assert_eq!(ill.calls(), calls);
+
+    health.set_service_status(ALL, ServingStatus::Serving).await;
+    let limit = Instant::now() + Duration::from_secs(10);
+    while ill.calls() == calls {
+        assert!(Instant::now() < limit, "it stays ejected");
+        run(5).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

@@ -22,9 +22,11 @@ use tfbridge::proto::tensorflow::{DataType, SignatureDef, TensorInfo, TensorProt
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::metadata::MetadataMap;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
+use tonic_health::server::HealthReporter;
 
 use crate::support;
 
@@ -81,7 +83,18 @@ impl Scripted {
         Self::start_with(script, true).await
     }
 
+    /// A server with the gRPC health service, and what that service says.
+    pub async fn start_with_health(script: Script) -> (Self, HealthReporter) {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let service = Routes::new(health);
+        (Self::start_routes(script, true, service).await, reporter)
+    }
+
     pub async fn start_with(script: Script, has_metadata: bool) -> Self {
+        Self::start_routes(script, has_metadata, Routes::default()).await
+    }
+
+    async fn start_routes(script: Script, has_metadata: bool, routes: Routes) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
@@ -102,7 +115,7 @@ impl Scripted {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let shutdown = async { drop(stopped.await) };
             Server::builder()
-                .add_service(service)
+                .add_routes(routes.add_service(service))
                 .serve_with_incoming_shutdown(incoming, shutdown)
                 .await
                 .unwrap();
