@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -31,6 +31,8 @@ pub struct SignatureCache {
     /// Signatures by model, for backends that do not tell theirs.
     fallback: Arc<BTreeMap<String, Signatures>>,
     entries: Arc<Mutex<HashMap<Target, Entry>>>,
+    /// A permit for each look-up.
+    permits: Arc<Semaphore>,
     /// When another version was last seen to have taken over, of any model.
     changed: Arc<Mutex<Option<Instant>>>,
 }
@@ -67,6 +69,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// For how long a change of a model makes another one likely.
 const LATELY: Duration = Duration::from_secs(10);
 
+/// How many look-ups there are at once: they outlive their requests, and the clients choose the
+/// names.
+const MOST_LOOKUPS: usize = 1000;
+
 /// How long the backend may take to tell signatures, whoever waits for them.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -79,6 +85,7 @@ impl SignatureCache {
             ttl: config.signature_ttl,
             fallback: Arc::clone(&config.signatures),
             entries: Arc::default(),
+            permits: Arc::new(Semaphore::new(MOST_LOOKUPS)),
             changed: Arc::default(),
         }
     }
@@ -101,7 +108,7 @@ impl SignatureCache {
                         return Ok(known);
                     }
                     Some(Entry { lookup: Some(lookup), .. }) if is_running(lookup) => (lookup.clone(), false),
-                    _ => (self.start(&mut entries, target, call), true),
+                    _ => (self.start(&mut entries, target, call)?, true),
                 }
             };
             match outcome(lookup, call).await {
@@ -128,7 +135,7 @@ impl SignatureCache {
                     return Ok(Arc::clone(known));
                 }
                 Some(Entry { lookup: Some(lookup), .. }) if is_running(lookup) => lookup.clone(),
-                _ => self.start(&mut entries, target, call),
+                _ => self.start(&mut entries, target, call)?,
             }
         };
         let newer = outcome(lookup, call).await?;
@@ -167,12 +174,16 @@ impl SignatureCache {
             && !entry.lookup.as_ref().is_some_and(is_running)
             && entry.started.elapsed() >= pause
         {
-            self.start(entries, target, call);
+            // If there are too many, a later request does it.
+            drop(self.start(entries, target, call));
         }
     }
 
     /// Starts a look-up, with the metadata of the request that it is for.
-    fn start(&self, entries: &mut HashMap<Target, Entry>, target: &Target, call: &Call) -> Lookup {
+    fn start(&self, entries: &mut HashMap<Target, Entry>, target: &Target, call: &Call) -> Result<Lookup> {
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| Error::unavailable("Too many signatures are being looked up"))?;
         let (report, lookup) = watch::channel(None);
         let started = Instant::now();
         let entry = entries.entry(target.clone()).or_insert(Entry { known: None, lookup: None, started });
@@ -183,8 +194,9 @@ impl SignatureCache {
             let outcome = cache.fetch(&target, &call).await;
             cache.keep(&target, &outcome);
             report.send_replace(Some(outcome));
+            drop(permit);
         });
-        lookup
+        Ok(lookup)
     }
 
     /// Takes the outcome of a look-up into the cache.

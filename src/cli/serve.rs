@@ -60,8 +60,8 @@ pub(super) struct ApiArguments {
     /// replaces the defaults.
     #[arg(long, env = "TFBRIDGE_PASS_HEADER", value_delimiter = ',', default_value = "authorization,x-request-id,traceparent,tracestate", value_name = "NAME", value_parser = passed_header)]
     pass_header: Vec<HeaderName>,
-    /// A header or trailer of the model server's answer that the client gets, too. Repeat it for more; the first
-    /// one replaces the default.
+    /// A header or trailer of the model server's answer that the client gets, too. Repeat it for
+    /// more; the first one replaces the default.
     #[arg(long, env = "TFBRIDGE_RETURN_HEADER", value_delimiter = ',', default_value = "x-request-id", value_name = "NAME", value_parser = passed_header)]
     return_header: Vec<HeaderName>,
     /// Take `/versions/0` for the latest version, which is what ovmsclient means by it.

@@ -10,8 +10,8 @@ use crate::config::ApiConfig;
 use crate::error::{Error, Result};
 use crate::upstream::{Call, Deadline};
 
-/// A deadline as people write it: milliseconds, or a number with a unit such as `1.5s`... The
-/// time that a request takes counts from its head on.
+/// A deadline as people write it: milliseconds, or numbers with units such as `1s 500ms`. The time
+/// that a request takes counts from its head on.
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
 /// The same as gRPC has it.

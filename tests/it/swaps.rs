@@ -131,3 +131,17 @@ async fn signatures_stay_in_use_while_newer_ones_are_looked_up() {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(bad.await.unwrap().status, 400);
 }
+
+#[tokio::test]
+async fn look_ups_that_outlive_their_requests_are_bounded() {
+    let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+    *backend.state.metadata_delay.lock().unwrap() = Duration::from_secs(60);
+    let bridge = Bridge::in_front_of_all(vec![backend.backend()], |_| {}).await;
+    let mut client = bridge.connect().await;
+    for model in 0..=1000 {
+        let path = format!("/v1/models/{model}:predict");
+        let response = client.request("POST", &path, &[("X-Request-Timeout", "1")], b"{}").await;
+        let expected = if model < 1000 { 504 } else { 503 };
+        assert_eq!(response.status, expected, "{model}: {}", response.text());
+    }
+}
