@@ -3,6 +3,8 @@
 //! Bad arguments end the program with exit code 64, the field's code for a usage error.
 
 mod demo;
+mod front;
+mod load;
 mod mock;
 mod serve;
 mod upstream;
@@ -12,6 +14,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -43,7 +46,7 @@ enum Command {
     /// Serve the built-in models over gRPC, as a stand-in for a model server.
     Mock(mock::Arguments),
     /// Serve the REST API in front of the built-in models, in one process.
-    Demo(demo::Arguments),
+    Demo(Box<demo::Arguments>),
 }
 
 /// Runs the program with the arguments and the environment of the process.
@@ -84,11 +87,12 @@ pub fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(command: Command) -> Result<()> {
+    raise_file_limit();
     let shutdown = shutdown_signal()?;
     match command {
         Command::Serve(arguments) => serve::run(*arguments, shutdown).await,
         Command::Mock(arguments) => mock::run(arguments, shutdown).await,
-        Command::Demo(arguments) => demo::run(arguments, shutdown).await,
+        Command::Demo(arguments) => demo::run(*arguments, shutdown).await,
     }
 }
 
@@ -103,6 +107,13 @@ fn shutdown_signal() -> Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// Takes as many file descriptors as the system lets it: each connection is one.
+fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    // With fewer of them it works as well, for fewer clients.
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Listens on an address.

@@ -33,4 +33,5 @@ mod tensor;
 mod writer;
 
 pub use nested::MAX_RANK;
+pub(crate) use tensor::MAX_REPEATED;
 pub use writer::NanStyle;

@@ -1,9 +1,9 @@
 //! The checked configuration: small sections, each taken by the part of the program it is for.
 
 mod backend;
+mod server;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use http::HeaderName;
 use crate::codec::NanStyle;
 use crate::codec::signature::Signatures;
 pub use backend::{Backend, Place, Resolver};
+pub use server::{Listen, ServerConfig, ServerTls};
 
 /// Everything that `tfbridge serve` is told.
 #[derive(Debug, Clone)]
@@ -25,22 +26,26 @@ pub struct Config {
     pub upstream: UpstreamConfig,
 }
 
-/// The HTTP side.
-#[derive(Debug, Clone)]
-pub struct ServerConfig {
-    /// The address to listen on; port 0 picks a free one.
-    pub listen: SocketAddr,
-    /// How long requests that run may go on after the signal to stop.
-    pub drain_timeout: Duration,
-    /// How long a client may take to send the head of a request, and to begin with the next one.
-    pub header_timeout: Duration,
-}
-
 /// The JSON side.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
     /// The most bytes of a request body, as sent and after decompression.
     pub max_body_size: usize,
+    /// How many times larger than it was sent a body of more than a mebibyte may be after
+    /// decompression.
+    pub max_inflate_ratio: usize,
+    /// The most bytes of a reply: of the backend's message, and of the body made from it.
+    pub max_response_size: usize,
+    /// The most bytes that the bodies, tensors and replies of all requests may hold at once.
+    pub max_memory: usize,
+    /// How many requests are worked on at once.
+    pub max_in_flight: usize,
+    /// How many more may wait for their turn.
+    pub max_queue: usize,
+    /// How long they wait.
+    pub queue_timeout: Duration,
+    /// How long a client may take for a piece of its body, which is of 256 KiB but for the last.
+    pub body_timeout: Duration,
     /// How NaN and infinities are written.
     pub nan: NanStyle,
     /// Indent all replies, not only those asked for with `?pretty`.
@@ -58,7 +63,7 @@ pub struct ApiConfig {
 }
 
 /// The gRPC side.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamConfig {
     /// The model servers, which form one pool.
     pub backends: Vec<Backend>,
@@ -86,7 +91,7 @@ pub struct UpstreamConfig {
 }
 
 /// The files of TLS to the backends. They are read again when they change.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
     /// The certificates to trust, instead of the system's.
     pub ca: Option<PathBuf>,
@@ -104,20 +109,17 @@ impl UpstreamTls {
     }
 }
 
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 8501)),
-            drain_timeout: Duration::from_secs(30),
-            header_timeout: Duration::from_secs(120),
-        }
-    }
-}
-
 impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             max_body_size: 256 << 20,
+            max_inflate_ratio: 200,
+            max_response_size: 1 << 30,
+            max_memory: 2 << 30,
+            max_in_flight: 1024,
+            max_queue: 256,
+            queue_timeout: Duration::from_secs(1),
+            body_timeout: Duration::from_secs(20),
             nan: NanStyle::Literal,
             pretty: false,
             cors: false,

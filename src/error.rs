@@ -20,6 +20,7 @@ pub struct Error {
     message: String,
     status: Option<StatusCode>,
     allow: Option<&'static str>,
+    retry_after: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -29,7 +30,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of the given canonical code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), status: None, allow: None, source: None }
+        Self { code, message: message.into(), status: None, allow: None, retry_after: false, source: None }
     }
 
     /// The client sent something that cannot be understood or used: 400.
@@ -60,6 +61,16 @@ impl Error {
     /// Nobody can answer right now: 503.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Code::Unavailable, message)
+    }
+
+    /// There are too many requests at once, and it may be worth trying again soon: 503.
+    pub fn overloaded(message: impl Into<String>) -> Self {
+        Self { retry_after: true, ..Self::unavailable(message) }
+    }
+
+    /// The client takes too long to send its request: 408.
+    pub fn request_timeout(message: impl Into<String>) -> Self {
+        Self::new(Code::DeadlineExceeded, message).with_status(StatusCode::REQUEST_TIMEOUT)
     }
 
     /// The body is larger than the configured limit: 413.
@@ -103,6 +114,12 @@ impl Error {
     #[must_use]
     pub fn allow(&self) -> Option<&'static str> {
         self.allow
+    }
+
+    /// True for what may go well a second later, as the header `Retry-After` tells.
+    #[must_use]
+    pub fn retry_after(&self) -> bool {
+        self.retry_after
     }
 
     /// The HTTP status this error is answered with.

@@ -6,11 +6,13 @@
 
 pub(crate) mod body;
 mod context;
+pub(crate) mod memory;
 mod offload;
 mod predict;
 mod reload;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
@@ -19,8 +21,8 @@ use prost::Message;
 
 use crate::codec::example::{self, MultiInference};
 use crate::codec::model;
-use crate::config::{ApiConfig, Config};
-use crate::error::Result;
+use crate::config::{ApiConfig, Config, UpstreamConfig};
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::proto::tensorflow::serving::{
@@ -29,7 +31,7 @@ use crate::proto::tensorflow::serving::{
 };
 use crate::route::{Route, Target, Version};
 use crate::signature::SignatureCache;
-use crate::upstream::{Call, EndpointState, Upstream};
+use crate::upstream::{Call, EndpointState, Memory, Upstream};
 pub(crate) use offload::offload;
 
 /// Everything that requests need: one for the whole process.
@@ -38,9 +40,11 @@ pub struct Bridge {
     /// How requests are read and replies written.
     pub api: ApiConfig,
     /// What has been counted.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     upstream: Upstream,
+    upstream_config: UpstreamConfig,
     signatures: SignatureCache,
+    memory: Memory,
 }
 
 /// What a request is answered with.
@@ -65,9 +69,33 @@ impl Bridge {
         let upstream = Upstream::new(&config.upstream);
         Self {
             api: config.api.clone(),
-            metrics: Metrics::new(),
+            metrics: Arc::default(),
             signatures: SignatureCache::new(upstream.clone(), &config.upstream),
             upstream,
+            upstream_config: config.upstream.clone(),
+            memory: Memory::new(config.api.max_memory),
+        }
+    }
+
+    /// The same bridge with another configuration. What has been counted stays, and so do the
+    /// connections and the signatures if nothing about the backends has changed.
+    #[must_use]
+    pub fn renewed(&self, config: &Config) -> Self {
+        let is_same = self.upstream_config == config.upstream;
+        let upstream = if is_same { self.upstream.clone() } else { Upstream::new(&config.upstream) };
+        let signatures = if is_same {
+            self.signatures.clone()
+        } else {
+            SignatureCache::new(upstream.clone(), &config.upstream)
+        };
+        let is_same = self.api.max_memory == config.api.max_memory;
+        Self {
+            api: config.api.clone(),
+            metrics: Arc::clone(&self.metrics),
+            signatures,
+            upstream,
+            upstream_config: config.upstream.clone(),
+            memory: if is_same { self.memory.clone() } else { Memory::new(config.api.max_memory) },
         }
     }
 
@@ -77,7 +105,13 @@ impl Bridge {
     ///
     /// `INVALID_ARGUMENT` for a deadline that cannot be read.
     pub fn call(&self, headers: &HeaderMap) -> Result<Call> {
-        context::call(headers, &self.api)
+        context::call(headers, &self.api, &self.memory)
+    }
+
+    /// How many bytes all requests and replies hold now.
+    #[must_use]
+    pub fn memory_held(&self) -> usize {
+        self.memory.held()
     }
 
     /// The endpoints of the pool and how they do.
@@ -119,7 +153,8 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let (body, _) = body::read(request, self.api.max_body_size, call.deadline, None).await?;
+        let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
+        call.memory.hold(memory::of_examples(&body))?;
         let examples = offload(body.len(), move || example::decode(&body, "classify")).await?;
         let request = ClassificationRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
@@ -130,14 +165,15 @@ impl Bridge {
         let result = reply.result.unwrap_or_default();
         let body =
             offload(result.encoded_len(), move || example::encode_classifications(&result, nan)).await?;
-        Ok(Reply { body: body.into(), model_version })
+        self.reply(body, model_version)
     }
 
     async fn regress<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let (body, _) = body::read(request, self.api.max_body_size, call.deadline, None).await?;
+        let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
+        call.memory.hold(memory::of_examples(&body))?;
         let examples = offload(body.len(), move || example::decode(&body, "regress")).await?;
         let request = RegressionRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
@@ -147,14 +183,15 @@ impl Bridge {
         let (model_version, nan) = (version(reply.model_spec.as_ref()), self.api.nan);
         let result = reply.result.unwrap_or_default();
         let body = offload(result.encoded_len(), move || example::encode_regressions(&result, nan)).await?;
-        Ok(Reply { body: body.into(), model_version })
+        self.reply(body, model_version)
     }
 
     async fn multi_inference<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let (body, _) = body::read(request, self.api.max_body_size, call.deadline, None).await?;
+        let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
+        call.memory.hold(memory::of_examples(&body))?;
         let size = body.len();
         let decode = move || example::decode_multi_inference(&body, "multi_inference");
         let MultiInference { tasks, input } = offload(size, decode).await?;
@@ -170,6 +207,15 @@ impl Bridge {
         let size = reply.encoded_len();
         let encode = move || example::encode_multi_inference(&reply, nan);
         let body = offload(size, encode).await?;
+        self.reply(body, model_version)
+    }
+
+    /// A reply with this body, if it is not too large.
+    fn reply(&self, body: Vec<u8>, model_version: Option<i64>) -> Result<Reply> {
+        let limit = self.api.max_response_size;
+        if body.len() > limit {
+            return Err(Error::internal(format!("The reply is larger than {limit} bytes")));
+        }
         Ok(Reply { body: body.into(), model_version })
     }
 
@@ -177,7 +223,7 @@ impl Bridge {
         // The original ignores a label here, and so does the backend.
         let request = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
         let reply = self.upstream.status(request, call).await?;
-        Ok(model::encode_status(&reply)?.into())
+        self.reply(model::encode_status(&reply)?, None)
     }
 
     async fn metadata(&self, target: &Target, call: &Call) -> Result<Reply> {
@@ -187,7 +233,7 @@ impl Bridge {
         };
         let reply = self.upstream.metadata(request, call).await?;
         let model_version = version(reply.model_spec.as_ref());
-        Ok(Reply { body: model::encode_metadata(&reply)?.into(), model_version })
+        self.reply(model::encode_metadata(&reply)?, model_version)
     }
 }
 

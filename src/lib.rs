@@ -96,42 +96,69 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::handler::Bridge;
-use crate::server::Face;
+use crate::error::Result;
+use crate::server::{Front, Listener};
 
 /// The ports of a bridge. The caller has opened them.
 #[derive(Debug)]
 pub struct Listeners {
     /// For the REST API.
-    pub api: TcpListener,
+    pub api: Vec<Listener>,
     /// For those who run the bridge.
-    pub admin: Option<TcpListener>,
+    pub admin: Option<Listener>,
 }
 
 impl From<TcpListener> for Listeners {
     fn from(api: TcpListener) -> Self {
-        Self { api, admin: None }
+        Self { api: vec![api.into()], admin: None }
     }
 }
 
 /// Serves the REST API until `shutdown` resolves and running requests are done, and the admin port
 /// until then.
-pub async fn run(config: Config, listeners: impl Into<Listeners>, shutdown: impl Future<Output = ()>) {
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` for certificates that cannot be used.
+pub async fn run(
+    config: Config,
+    listeners: impl Into<Listeners>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    // Nobody holds the other end: there will be no other configuration.
+    let (_, reloads) = mpsc::channel(1);
+    run_with_reloads(config, listeners, reloads, shutdown).await
+}
+
+/// The same, with configurations that replace the one before, but for the ports. One that cannot be
+/// used is refused, and logged.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_with_reloads(
+    config: Config,
+    listeners: impl Into<Listeners>,
+    mut reloads: mpsc::Receiver<Config>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
     let Listeners { api, admin } = listeners.into();
-    let bridge = Arc::new(Bridge::new(&config));
-    let (done, drained) = oneshot::channel::<()>();
-    let serve_api = async {
-        server::serve(api, Face::Api, Arc::clone(&bridge), &config.server, shutdown).await;
-        drop(done);
-    };
-    let serve_admin = async {
-        if let Some(admin) = admin {
-            let drained = async { drop(drained.await) };
-            server::serve(admin, Face::Admin, Arc::clone(&bridge), &config.server, drained).await;
+    let front = Arc::new(Front::new(&config)?);
+    let reload = async {
+        while let Some(config) = reloads.recv().await {
+            match front.reload(&config) {
+                Ok(()) => tracing::info!("the configuration has been read again"),
+                Err(error) => tracing::warn!(%error, "the new configuration is refused"),
+            }
         }
+        std::future::pending::<()>().await;
     };
-    tokio::join!(serve_api, serve_admin);
+    tokio::select! {
+        () = server::serve(api, admin, Arc::clone(&front), shutdown) => {}
+        () = reload => {}
+    }
+    Ok(())
 }

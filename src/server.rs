@@ -1,30 +1,51 @@
 //! The HTTP server: accepts connections, serves them until told to stop, then drains.
 //!
-//! The caller owns the listener and decides the end. Nothing here knows what requests mean.
+//! The caller owns the listeners and decides the end. Nothing here knows what requests mean.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `listener` | the sockets that connections come in on |
+//! | `crowd` | how many connections there may be |
+//! | `connection`, `stream`, `tls` | one connection |
+//! | `activity` | whether its client takes too long |
+//! | `service` | from a request to the bridge and back |
+//! | `admission` | which requests are worked on now |
+//! | `admin` | what those see who run the bridge |
+//! | `front` | what all connections share |
+//! | `watch` | files that may change |
+//! | `drain` | how far the process is on its way to its end |
 
+mod activity;
 mod admin;
+mod admission;
+mod connection;
+mod crowd;
+mod drain;
+mod front;
+mod listener;
 mod service;
+mod stream;
+mod tls;
+mod watch;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use drain::{Drain, Phase};
+pub use front::Front;
+pub(crate) use front::load_tls;
+use listener::Accepted;
+pub use listener::{Listener, UnixSocket};
 
 use crate::config::ServerConfig;
-use crate::handler::Bridge;
 
 /// How long to wait before accepting again when the system is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The most that is read from a connection at once, and the largest head of a request. Bodies
-/// arrive in pieces of this size: more would delay others without being any faster.
-const READ_BUFFER: usize = 128 << 10;
 
 /// What is served on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,96 +56,99 @@ pub enum Face {
     Admin,
 }
 
-/// Serves until `shutdown` resolves, then lets the requests under way finish.
+/// Serves until `shutdown` resolves, then lets the requests under way finish. The admin port is served
+/// until that is done.
 pub async fn serve(
-    listener: TcpListener,
-    face: Face,
-    bridge: Arc<Bridge>,
-    config: &ServerConfig,
+    api: Vec<Listener>,
+    admin: Option<Listener>,
+    front: Arc<Front>,
     shutdown: impl Future<Output = ()>,
 ) {
-    admin::start_clock();
-    let builder = connection_builder(config);
-    let graceful = GracefulShutdown::new();
-    let mut shutdown = pin!(shutdown);
+    activity::start_clock();
+    let (last_phase, admin_drain) = Drain::new();
+    // Those who serve hold it, and the other end learns when all have let go.
+    let (alive, mut done) = mpsc::channel::<Infallible>(1);
+    for listener in api {
+        let (front, drain, alive) = (Arc::clone(&front), front.drain(), alive.clone());
+        tokio::spawn(accept(listener, Face::Api, front, drain, alive));
+    }
+    drop(alive);
+    let (admin_alive, mut admin_done) = mpsc::channel::<Infallible>(1);
+    if let Some(listener) = admin {
+        tokio::spawn(accept(listener, Face::Admin, Arc::clone(&front), admin_drain, admin_alive));
+    }
+
+    shutdown.await;
+    let config = front.state().server.clone();
+    front.enter(Phase::Leaving);
+    if !config.drain_delay.is_zero() {
+        tracing::info!(delay = ?config.drain_delay, "leaving: not ready any more");
+        tokio::time::sleep(config.drain_delay).await;
+    }
+    tracing::info!("draining");
+    front.enter(Phase::Draining);
+    if tokio::time::timeout(config.drain_timeout, done.recv()).await.is_err() {
+        tracing::warn!("requests were still running when the drain timeout ended");
+    }
+    let _ = last_phase.send(Phase::Draining);
+    let _ = tokio::time::timeout(config.drain_timeout, admin_done.recv()).await;
+}
+
+/// Accepts connections until the drain, and serves each in a task of its own.
+async fn accept(
+    listener: Listener,
+    face: Face,
+    front: Arc<Front>,
+    drain: Drain,
+    alive: mpsc::Sender<Infallible>,
+) {
+    let take = |accepted, peer| {
+        let config = &front.state().server;
+        let (most, most_per_address) = match face {
+            Face::Api => (config.max_connections, config.max_connections_per_address),
+            // It must be there above all when there are too many of the others.
+            Face::Admin => (usize::MAX, usize::MAX),
+        };
+        let crowd = if face == Face::Api { &front.crowd } else { &front.admin_crowd };
+        let Some(member) = crowd.enter(peer, most, most_per_address) else {
+            return refuse(&accepted, config);
+        };
+        let connection = connection::serve(Arc::clone(&front), face, accepted, drain.clone());
+        let alive = alive.clone();
+        tokio::spawn(async move {
+            connection.await;
+            drop((member, alive));
+        });
+    };
+    let mut end = pin!(drain.reaches(Phase::Draining, Duration::ZERO));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut shutdown => break,
+            () = end.as_mut() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match accepted {
+            Ok((accepted, peer)) => take(accepted, peer),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        let watcher = graceful.watcher();
-        let (builder, bridge) = (builder.clone(), Arc::clone(&bridge));
-        let first_bytes = config.header_timeout;
-        tokio::spawn(async move {
-            // The server tells HTTP/1 from HTTP/2 by the first bytes and waits for them for ever.
-            if tokio::time::timeout(first_bytes, wait_for_protocol(&stream)).await.is_ok() {
-                serve_connection(&builder, stream, face, bridge, watcher).await;
-            }
-        });
-    }
-    drop(listener);
-    if face == Face::Api {
-        tracing::info!("draining");
-    }
-    if tokio::time::timeout(config.drain_timeout, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still running when the drain timeout ended");
-    }
-}
-
-/// Serves one connection to its end.
-async fn serve_connection(
-    builder: &auto::Builder<TokioExecutor>,
-    stream: TcpStream,
-    face: Face,
-    bridge: Arc<Bridge>,
-    watcher: Watcher,
-) {
-    // Without this, replies larger than a segment wait for the client's delayed acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
-    }
-    let service = TowerToHyperService::new(service::new(face, bridge));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error, "a connection ended early");
-    }
-}
-
-/// Waits until the first bytes tell which protocol the client speaks.
-async fn wait_for_protocol(stream: &TcpStream) {
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    const PAUSE: Duration = Duration::from_millis(10);
-    let mut start = [0; PREFACE.len()];
-    // An error or an end shows again to whoever reads.
-    while let Ok(length @ 1..) = stream.peek(&mut start).await {
-        if length == PREFACE.len() || !PREFACE.starts_with(&start[..length]) {
-            return;
         }
-        // Part of a preface is there, and more of it cannot be waited for without taking it.
-        tokio::time::sleep(PAUSE).await;
+    }
+    // The system has made these connections already, so that their clients expect answers.
+    while let Ok(Ok((accepted, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        take(accepted, peer);
     }
 }
 
-fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
-        .max_buf_size(READ_BUFFER);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
-        .max_concurrent_streams(256);
-    builder
+/// Tells a client that there are too many connections, as far as that takes no time.
+fn refuse(accepted: &Accepted, config: &ServerConfig) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+        Content-Length: 35\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
+        {\"error\": \"Too many connections\"}\r\n";
+    tracing::debug!("a connection too many");
+    let _ = match accepted {
+        Accepted::Tcp(stream) if config.tls.is_none() => stream.try_write(ANSWER),
+        Accepted::Unix(stream) => stream.try_write(ANSWER),
+        Accepted::Tcp(_) => Ok(0),
+    };
 }

@@ -16,9 +16,10 @@
 //! | `pool` | which of them the next attempt goes to |
 //! | `endpoint` | one attempt at a call |
 //! | `load`, `health` | what is known of an endpoint |
-//! | `connection`, `tls`, `address` | connections, made when they are needed |
+//! | `connection`, `tls`, `stamp`, `address` | connections, made when they are needed |
 //! | `message`, `failure` | requests and replies as gRPC has them |
 //! | `call`, `deadline` | what a request brings along |
+//! | `memory` | how many bytes all requests hold |
 //! | `budget`, `hedge` | when there are further attempts |
 
 mod address;
@@ -32,8 +33,10 @@ mod failure;
 mod health;
 mod hedge;
 mod load;
+mod memory;
 mod message;
 mod pool;
+pub(crate) mod stamp;
 mod tls;
 
 use std::pin::pin;
@@ -57,6 +60,7 @@ use discovery::Discovery;
 use endpoint::{Answer, Endpoint};
 use failure::{Failure, Kind};
 use hedge::Hedge;
+pub use memory::{Account, Memory};
 use message::Message;
 
 /// The methods that are called.
@@ -328,7 +332,7 @@ impl Shared {
             call.count_attempt();
         }
         let start = Instant::now();
-        let answer = endpoint.call(method, message, call.headers()).await;
+        let answer = endpoint.call(method, message, call).await;
         let kind = answer.as_ref().err().map(|failure| failure.kind);
         if let (None | Some(Kind::Answer), Some(hedge)) = (kind, &self.hedge) {
             hedge.observe(start.elapsed());

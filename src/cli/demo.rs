@@ -33,12 +33,12 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
     let models = mock::serve(backend, Models::builtin(), async {
         let _ = backend_stopped.await;
     });
-    let config = arguments.api.into_config(listen, UpstreamConfig::new(vec![Backend::at(backend_address)]));
+    let config = arguments.api.into_config(UpstreamConfig::new(vec![Backend::at(backend_address)]))?;
     let bridge = async {
-        crate::run(config, listener, shutdown).await;
+        let result = crate::run(config, listener, shutdown).await;
         // The models go last, when no request needs them any more.
         drop(stop_backend);
-        Ok(())
+        result
     };
     tokio::try_join!(models, bridge).map(drop)
 }

@@ -1,27 +1,36 @@
 //! `tfbridge serve`: the bridge in front of a model server.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use http::HeaderName;
 
+use super::front::FrontArguments;
+use super::load::LoadArguments;
 use super::upstream::UpstreamArguments;
 use crate::Listeners;
 use crate::codec::NanStyle;
-use crate::config::{ApiConfig, Config, ServerConfig, UpstreamConfig};
+use crate::config::{ApiConfig, Config, Listen, UpstreamConfig};
 use crate::error::Result;
+use crate::server::Listener;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     upstream: UpstreamArguments,
-    /// The address to serve the REST API on.
-    #[arg(long, env = "TFBRIDGE_LISTEN", default_value = "0.0.0.0:8501", value_name = "ADDRESS")]
-    listen: SocketAddr,
-    /// The address of the admin port, which shows the state of the backends and takes commands; `off`
-    /// for none. It knows no authentication: keep it away from clients.
+    /// Where to serve the REST API: `ADDRESS:PORT`, `unix:/PATH`, or `systemd` for the sockets that it
+    /// passes. Repeat it for more.
+    #[arg(
+        long,
+        env = "TFBRIDGE_LISTEN",
+        value_delimiter = ',',
+        default_value = "0.0.0.0:8501",
+        value_name = "ADDRESS"
+    )]
+    listen: Vec<Listen>,
+    /// The address of the admin port, which shows the state of the backends and takes commands, or
+    /// `unix:/PATH`; `off` for none. It knows no authentication: keep it away from clients.
     #[arg(long, env = "TFBRIDGE_ADMIN_LISTEN", default_value = "127.0.0.1:8502", value_name = "ADDRESS", value_parser = admin_address)]
     admin_listen: AdminAddress,
     #[command(flatten)]
@@ -30,8 +39,8 @@ pub(super) struct Arguments {
 
 /// The address of the admin port, if there is one. A type of its own, since an `Option` would mean
 /// to clap that the flag may be absent.
-#[derive(Debug, Clone, Copy)]
-struct AdminAddress(Option<SocketAddr>);
+#[derive(Debug, Clone)]
+struct AdminAddress(Option<Listen>);
 
 /// What concerns requests and replies, whatever the backend is.
 #[derive(Debug, clap::Args)]
@@ -39,9 +48,10 @@ pub(super) struct ApiArguments {
     /// How long a request may take in all; 0s for no limit.
     #[arg(long, env = "TFBRIDGE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The most bytes of a request body, as sent and after decompression.
-    #[arg(long, env = "TFBRIDGE_MAX_BODY_SIZE", default_value = "256MiB", value_name = "SIZE", value_parser = size)]
-    max_body_size: usize,
+    #[command(flatten)]
+    load: LoadArguments,
+    #[command(flatten)]
+    front: FrontArguments,
     /// How to write NaN and infinities, which JSON has no spelling for.
     #[arg(long, env = "TFBRIDGE_NAN", default_value = "literal", value_name = "STYLE")]
     nan: NanArgument,
@@ -52,10 +62,6 @@ pub(super) struct ApiArguments {
     /// `--rest_api_enable_cors_support` does.
     #[arg(long, env = "TFBRIDGE_CORS")]
     cors: bool,
-    /// How long a client may take to send the head of a request, and how long its connection may
-    /// be idle.
-    #[arg(long, env = "TFBRIDGE_HEADER_TIMEOUT", default_value = "2m", value_name = "TIME", value_parser = humantime::parse_duration)]
-    header_timeout: Duration,
     /// A request header that the model server gets as metadata. Repeat it for more; the first one
     /// replaces the defaults.
     #[arg(long, env = "TFBRIDGE_PASS_HEADER", value_delimiter = ',', default_value = "authorization,x-request-id,traceparent,tracestate", value_name = "NAME", value_parser = passed_header)]
@@ -67,9 +73,6 @@ pub(super) struct ApiArguments {
     /// Take `/versions/0` for the latest version, which is what ovmsclient means by it.
     #[arg(long, env = "TFBRIDGE_VERSION_ZERO_IS_LATEST")]
     version_zero_is_latest: bool,
-    /// How long running requests may go on after the signal to stop.
-    #[arg(long, env = "TFBRIDGE_DRAIN_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
-    drain_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -85,55 +88,55 @@ enum NanArgument {
 }
 
 impl ApiArguments {
-    /// The configuration of a bridge on this address in front of this backend.
-    pub(super) fn into_config(self, listen: SocketAddr, upstream: UpstreamConfig) -> Config {
+    /// The configuration of a bridge in front of these backends.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for files that cannot be used.
+    pub(super) fn into_config(self, upstream: UpstreamConfig) -> Result<Config> {
         let nan = match self.nan {
             NanArgument::Literal => NanStyle::Literal,
             NanArgument::Null => NanStyle::Null,
             NanArgument::String => NanStyle::String,
             NanArgument::Error => NanStyle::Error,
         };
-        Config {
-            server: ServerConfig {
-                listen,
-                drain_timeout: self.drain_timeout,
-                header_timeout: self.header_timeout,
-            },
-            api: ApiConfig {
-                max_body_size: self.max_body_size,
-                nan,
-                pretty: self.pretty,
-                cors: self.cors,
-                timeout: self.timeout,
-                pass_headers: self.pass_header,
-                return_headers: self.return_header,
-                version_zero_is_latest: self.version_zero_is_latest,
-            },
-            upstream,
-        }
+        let mut api = ApiConfig {
+            nan,
+            pretty: self.pretty,
+            cors: self.cors,
+            timeout: self.timeout,
+            pass_headers: self.pass_header,
+            return_headers: self.return_header,
+            version_zero_is_latest: self.version_zero_is_latest,
+            ..ApiConfig::default()
+        };
+        self.load.apply(&mut api);
+        Ok(Config { server: self.front.into_config()?, api, upstream })
     }
 }
 
 pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>) -> Result<()> {
-    let upstream = arguments.upstream.into_config()?;
-    let config = arguments.api.into_config(arguments.listen, upstream);
-    let api = super::bind(config.server.listen).await?;
-    let admin = match arguments.admin_listen.0 {
-        Some(address) => Some(super::bind(address).await?),
+    let config = arguments.api.into_config(arguments.upstream.into_config()?)?;
+    let mut api = Vec::new();
+    for listen in &arguments.listen {
+        api.extend(Listener::bind(listen).await?);
+    }
+    let admin = match &arguments.admin_listen.0 {
+        Some(listen) => Listener::bind(listen).await?.pop(),
         None => None,
     };
     let backends: Vec<_> = config.upstream.backends.iter().map(ToString::to_string).collect();
-    tracing::info!(listen = %config.server.listen, ?backends, "serving");
-    crate::run(config, Listeners { api, admin }, shutdown).await;
-    Ok(())
+    let listen: Vec<_> = api.iter().map(Listener::address).collect();
+    tracing::info!(?listen, tls = config.server.tls.is_some(), ?backends, "serving");
+    crate::run(config, Listeners { api, admin }, shutdown).await
 }
 
 fn admin_address(text: &str) -> Result<AdminAddress, String> {
     match text {
         "off" => Ok(AdminAddress(None)),
         address => match address.parse() {
-            Ok(address) => Ok(AdminAddress(Some(address))),
-            Err(_) => Err("an address such as 127.0.0.1:8502 is expected, or off".to_owned()),
+            Ok(listen @ (Listen::Tcp(_) | Listen::Unix(_))) => Ok(AdminAddress(Some(listen))),
+            _ => Err("an address such as 127.0.0.1:8502 is expected, unix:/PATH, or off".to_owned()),
         },
     }
 }
@@ -149,7 +152,7 @@ fn passed_header(text: &str) -> Result<HeaderName, String> {
 }
 
 /// A number of bytes, with an optional unit: `1048576`, `1MiB`, `1MB`.
-fn size(text: &str) -> Result<usize, String> {
+pub(super) fn size(text: &str) -> Result<usize, String> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: usize =

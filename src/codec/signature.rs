@@ -56,6 +56,20 @@ impl Signatures {
         Ok(signature)
     }
 
+    /// The most bytes that a number takes of any of their inputs; 0 if there are no numbers.
+    #[must_use]
+    pub fn widest_number(&self) -> usize {
+        let inputs = self.by_name.values().flat_map(|signature| &signature.inputs);
+        inputs.filter_map(|input| dtype::width(input.dtype)).max().unwrap_or_default()
+    }
+
+    /// True if there is an input of strings.
+    #[must_use]
+    pub fn has_strings(&self) -> bool {
+        let mut inputs = self.by_name.values().flat_map(|signature| &signature.inputs);
+        inputs.any(|input| input.dtype == DataType::DtString)
+    }
+
     /// The names of all signatures, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)

@@ -16,7 +16,7 @@ use crate::proto::tensorflow::{DataType, TensorProto};
 
 /// The most elements that a reply may leave to repetition, and the most bytes of text that may
 /// come of them, so that a few bytes from a backend cannot become gigabytes.
-const MAX_REPEATED: usize = 1 << 24;
+pub(crate) const MAX_REPEATED: usize = 1 << 24;
 const MAX_REPEATED_TEXT: usize = 1 << 28;
 
 /// The most lists around the elements of a reply.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::Uri;
 
@@ -137,10 +137,20 @@ impl Resolver {
 /// The resolver of the system.
 impl Default for Resolver {
     fn default() -> Self {
-        Self::new(|name, port| {
-            let name = name.to_owned();
-            async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) }
-        })
+        static SYSTEM: LazyLock<Resolver> = LazyLock::new(|| {
+            Resolver::new(|name, port| {
+                let name = name.to_owned();
+                async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) }
+            })
+        });
+        SYSTEM.clone()
+    }
+}
+
+/// Two are the same if one is a clone of the other.
+impl PartialEq for Resolver {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

@@ -7,18 +7,21 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::GzDecoder;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Request};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::offload;
+use crate::codec::signature::Signatures;
 use crate::codec::stream::Stream;
+use crate::config::ApiConfig;
 use crate::error::{Error, Result};
 use crate::signature::Known;
-use crate::upstream::Deadline;
+use crate::upstream::{Account, Call};
 
 /// Until this much of a body is there, no more than this is set aside for it, whatever length it
 /// announces.
@@ -35,65 +38,136 @@ const HUGE: usize = 4 << 20;
 /// How many pieces of a huge body may wait for that thread.
 const WAITING: usize = 4;
 
+/// A client must send this much of its body, or the rest of it, within the body timeout.
+const PIECE: usize = 256 << 10;
+
+/// What a gzip body may inflate to whatever the ratio.
+const FREE_INFLATION: usize = 1 << 20;
+
+/// The limits of a body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The most bytes, as sent and inflated.
+    pub(super) size: usize,
+    /// How many times larger inflating may make it.
+    pub(super) ratio: usize,
+    /// How long the client may take for each piece.
+    pub(super) pace: Duration,
+}
+
+impl From<&ApiConfig> for Limits {
+    fn from(config: &ApiConfig) -> Self {
+        Self { size: config.max_body_size, ratio: config.max_inflate_ratio, pace: config.body_timeout }
+    }
+}
+
 /// Reads the body. With signatures, numbers in large bodies are decoded as they arrive.
+///
+/// The call holds the memory for it, and for what is decoded.
 pub(super) async fn read<B>(
     request: Request<B>,
-    limit: usize,
-    deadline: Deadline,
+    limits: Limits,
+    call: &Call,
     known: Option<Arc<Known>>,
 ) -> Result<(Bytes, Option<Stream>)>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
-    let (head, body) = request.into_parts();
-    let is_gzip = is_gzip(&head.headers);
+    let is_gzip = is_gzip(request.headers());
     let known = known.filter(|_| !is_gzip);
-    let (body, stream) =
-        deadline.limit("reading the body", collect(&head.headers, body, limit, known)).await??;
+    let collecting = collect(request, limits, &call.memory, known);
+    let (body, stream) = call.deadline.limit("reading the body", collecting).await??;
     if is_gzip {
         // A little gzip can be a lot of text.
         let size = body.len().saturating_mul(32);
-        return Ok((offload::offload(size, move || inflate(&body, limit)).await?, None));
+        let memory = Arc::clone(&call.memory);
+        return Ok((offload::offload(size, move || inflate(&body, limits, &memory)).await?, None));
     }
     Ok((body, stream))
 }
 
 async fn collect<B>(
-    headers: &HeaderMap,
-    mut body: B,
-    limit: usize,
+    request: Request<B>,
+    limits: Limits,
+    memory: &Account,
     known: Option<Arc<Known>>,
 ) -> Result<(Bytes, Option<Stream>)>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
-    let too_large = || Error::payload_too_large(format!("The body is larger than {limit} bytes"));
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        discard(&mut body).await;
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let too_large = || Error::payload_too_large(format!("The body is larger than {} bytes", limits.size));
+    if announced.is_some_and(|length| length > limits.size) {
+        discard(request).await;
         return Err(too_large());
     }
-    let Some(first) = next_data(&mut body).await? else { return Ok((Bytes::new(), None)) };
+    let mut body = request.into_body();
+    let mut pace = Pace::new(limits.pace);
+    let Some(first) = pace.next(&mut body).await? else { return Ok((Bytes::new(), None)) };
     if announced == Some(first.len()) {
+        memory.hold(first.len())?;
         return Ok((first, None));
     }
     let mut collector = Collector::new(announced, known);
     let mut next = Some(first);
     while let Some(data) = next {
-        if collector.length + data.len() > limit {
+        let length = collector.length + data.len();
+        let held = if length > limits.size { Err(too_large()) } else { collector.hold(length, memory) };
+        if let Err(error) = held {
             drop(collector);
-            discard(&mut body).await;
-            return Err(too_large());
+            discard_rest(&mut body).await;
+            return Err(error);
         }
         collector.push(data).await?;
-        next = next_data(&mut body).await?;
+        next = pace.next(&mut body).await?;
     }
     collector.finish().await
+}
+
+/// Sees that a body does not arrive too slowly.
+struct Pace {
+    limit: Duration,
+    received: usize,
+    /// By when the next piece must be there; `None` for a time beyond all clocks.
+    until: Option<Instant>,
+}
+
+impl Pace {
+    fn new(limit: Duration) -> Self {
+        Self { limit, received: 0, until: Instant::now().checked_add(limit) }
+    }
+
+    /// The next data of the body.
+    async fn next<B>(&mut self, body: &mut B) -> Result<Option<Bytes>>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        let data = match self.until {
+            Some(until) => tokio::time::timeout_at(until, next_data(body)).await.map_err(|_| {
+                let limit = humantime::format_duration(self.limit);
+                Error::request_timeout(format!(
+                    "The body arrives too slowly: {PIECE} bytes took over {limit}"
+                ))
+            })??,
+            None => next_data(body).await?,
+        };
+        self.received += data.as_ref().map_or(0, Bytes::len);
+        if self.received >= PIECE {
+            *self = Self::new(self.limit);
+        }
+        Ok(data)
+    }
 }
 
 /// Puts a body together as it arrives.
 struct Collector {
     length: usize,
+    announced: Option<usize>,
+    /// How many bytes a tensor may take for two bytes of the body.
+    width: usize,
+    /// How many bytes of memory it holds.
+    held: usize,
     place: Place,
 }
 
@@ -106,8 +180,22 @@ enum Place {
 
 impl Collector {
     fn new(announced: Option<usize>, known: Option<Arc<Known>>) -> Self {
+        let signatures = known.as_ref().and_then(|known| known.signatures.as_ref());
+        let width = signatures.map_or(0, Signatures::widest_number);
         let buffer = Buffer { announced, known, bytes: BytesMut::new(), stream: None, decoded: 0 };
-        Self { length: 0, place: Place::Here(buffer) }
+        Self { length: 0, announced, width, held: 0, place: Place::Here(buffer) }
+    }
+
+    /// Holds the memory for a body of which so many bytes are there, and for the numbers that may be
+    /// decoded along the way: each takes a digit and a comma at least.
+    fn hold(&mut self, length: usize, memory: &Account) -> Result<()> {
+        let size = expected(self.announced, length);
+        let need = if length > STREAM_STEP { size.saturating_add(size / 2 * self.width) } else { size };
+        if need > self.held {
+            memory.hold(need - self.held)?;
+            self.held = need;
+        }
+        Ok(())
     }
 
     async fn push(&mut self, data: Bytes) -> Result<()> {
@@ -164,35 +252,46 @@ struct Buffer {
     decoded: usize,
 }
 
-impl Buffer {
-    /// How many bytes the body is believed to have, of which so many are there. A client that has
-    /// sent a part of it is believed about the rest.
-    fn expected(&self, length: usize) -> usize {
-        let announced = self.announced.unwrap_or_default();
-        let believed = if length > INITIAL_BUFFER { announced } else { announced.min(INITIAL_BUFFER) };
-        believed.max(length)
-    }
+/// How many bytes a body is believed to have, of which so many are there. A client that has sent a
+/// part of it is believed about the rest.
+fn expected(announced: Option<usize>, length: usize) -> usize {
+    let announced = announced.unwrap_or_default();
+    let believed = if length > INITIAL_BUFFER { announced } else { announced.min(INITIAL_BUFFER) };
+    believed.max(length)
+}
 
+impl Buffer {
     /// Takes the next bytes, and decodes when there are enough of them.
     fn push(&mut self, data: &[u8]) {
         let length = self.bytes.len() + data.len();
         if length > self.bytes.capacity() {
-            self.bytes.reserve(self.expected(length) - self.bytes.len());
+            self.bytes.reserve(expected(self.announced, length) - self.bytes.len());
         }
         self.bytes.extend_from_slice(data);
         if let Some(signatures) = self.known.as_ref().and_then(|known| known.signatures.as_ref())
             && self.bytes.len() - self.decoded >= STREAM_STEP
         {
-            let expected = self.expected(self.bytes.len());
+            let expected = expected(self.announced, self.bytes.len());
             self.stream.get_or_insert_with(Stream::new).feed(&self.bytes, expected, signatures);
             self.decoded = self.bytes.len();
         }
     }
 }
 
-/// Reads what is left of a body that nobody wants, within reason: a client that is answered
-/// while it still sends sees a broken connection in place of the answer.
-pub(crate) async fn discard<B>(body: &mut B)
+/// Reads the body of a request that is refused, within reason: a client that is answered while it
+/// still sends sees a broken connection in place of the answer.
+pub(crate) async fn discard<B>(request: Request<B>)
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
+    // Whoever asks first sends nothing after a refusal; reading would mean to ask for it.
+    if !request.headers().contains_key(EXPECT) {
+        discard_rest(&mut request.into_body()).await;
+    }
+}
+
+/// Reads what is left of a body that nobody wants.
+async fn discard_rest<B>(body: &mut B)
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
@@ -237,18 +336,39 @@ fn is_gzip(headers: &HeaderMap) -> bool {
 
 /// Inflates a body of one gzip member, like the original: what is no such thing is an error
 /// with the status that its empty document has.
-fn inflate(body: &[u8], limit: usize) -> Result<Bytes> {
+fn inflate(body: &[u8], limits: Limits, memory: &Account) -> Result<Bytes> {
+    const STEP: usize = 64 << 10;
     let broken = |reason: &str| {
         Error::invalid_argument(format!("JSON Parse error: The document is empty (the gzip body {reason})"))
     };
+    let by_ratio = body.len().saturating_mul(limits.ratio).max(FREE_INFLATION);
+    let most = limits.size.min(by_ratio);
     let mut decoder = GzDecoder::new(body);
     let mut inflated = Vec::new();
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let read = decoder.by_ref().take(most).read_to_end(&mut inflated);
-    if inflated.len() > limit {
-        return Err(Error::payload_too_large(format!("The body inflates to more than {limit} bytes")));
+    loop {
+        // Doubles, so that little is copied, up to one byte too many.
+        let step = inflated.len().max(STEP).min(most.saturating_add(1) - inflated.len());
+        memory.hold(step)?;
+        inflated.reserve_exact(step);
+        let mut part = decoder.by_ref().take(step as u64);
+        let read =
+            part.read_to_end(&mut inflated).map_err(|error| broken(&error.to_string()).with_source(error))?;
+        if inflated.len() > limits.size {
+            return Err(Error::payload_too_large(format!(
+                "The body inflates to more than {} bytes",
+                limits.size
+            )));
+        }
+        if inflated.len() > by_ratio {
+            return Err(Error::payload_too_large(format!(
+                "The body inflates to more than {} times its size",
+                limits.ratio
+            )));
+        }
+        if read < step {
+            break;
+        }
     }
-    read.map_err(|error| broken(&error.to_string()).with_source(error))?;
     if !decoder.into_inner().is_empty() {
         return Err(broken("has bytes behind its end"));
     }
@@ -258,6 +378,12 @@ fn inflate(body: &[u8], limit: usize) -> Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::Memory;
+
+    fn inflate(body: &[u8], size: usize) -> Result<Bytes> {
+        let limits = Limits { size, ratio: 100, pace: Duration::ZERO };
+        super::inflate(body, limits, &Memory::new(1 << 30).account())
+    }
 
     const PLAIN: &[u8] = b"{\"instances\":[1.0]}";
 
@@ -289,5 +415,9 @@ mod tests {
     fn inflated_bytes_are_limited() {
         let bomb = gzip(&vec![b' '; 1 << 20]);
         assert_eq!(inflate(&bomb, 1 << 19).unwrap_err().status(), 413);
+        assert_eq!(inflate(&bomb, 1 << 20).unwrap().len(), 1 << 20);
+        let larger = gzip(&vec![b' '; (1 << 20) + 1]);
+        let error = inflate(&larger, 1 << 30).unwrap_err();
+        assert_eq!((error.status().as_u16(), error.message().contains("100 times")), (413, true));
     }
 }

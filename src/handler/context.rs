@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::config::ApiConfig;
 use crate::error::{Error, Result};
-use crate::upstream::{Call, Deadline};
+use crate::upstream::{Call, Deadline, Memory};
 
 /// A deadline as people write it: milliseconds, or numbers with units such as `1s 500ms`. The time
 /// that a request takes counts from its head on.
@@ -23,7 +23,7 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// # Errors
 ///
 /// `INVALID_ARGUMENT` if a timeout cannot be read.
-pub(super) fn call(headers: &HeaderMap, config: &ApiConfig) -> Result<Call> {
+pub(super) fn call(headers: &HeaderMap, config: &ApiConfig, memory: &Memory) -> Result<Call> {
     let start = Instant::now();
     let mut deadline = Deadline::after(config.timeout);
     for (name, parse) in [(REQUEST_TIMEOUT, request_timeout as fn(&str) -> _), (GRPC_TIMEOUT, grpc_timeout)] {
@@ -40,7 +40,7 @@ pub(super) fn call(headers: &HeaderMap, config: &ApiConfig) -> Result<Call> {
             metadata.append(name, value.clone());
         }
     }
-    Ok(Call::new(deadline, metadata))
+    Ok(Call::new(deadline, metadata, memory.account(), config.max_response_size))
 }
 
 /// `500` for milliseconds, or what humantime reads, such as `2s 500ms`.

@@ -7,7 +7,8 @@ use http::Request;
 use http_body::Body;
 use tonic::Code;
 
-use super::{Bridge, Reply, body, offload, version};
+use super::{Bridge, Reply, body, memory, offload, version};
+use crate::codec;
 use crate::codec::predict::{self, Format, Predict};
 use crate::codec::stream::Stream;
 use crate::error::{Error, Result};
@@ -30,7 +31,7 @@ impl Bridge {
         // The signatures come first, so that numbers are decoded while the body arrives.
         let known = self.signatures.get(target, call).await;
         let signatures = known.as_ref().ok().map(Arc::clone);
-        let (body, stream) = body::read(request, self.api.max_body_size, call.deadline, signatures).await?;
+        let (body, stream) = body::read(request, (&self.api).into(), call, signatures).await?;
         let known = match known {
             Ok(known) => known,
             Err(error) => {
@@ -42,8 +43,10 @@ impl Bridge {
         let model_version = version(reply.model_spec.as_ref());
         self.signatures.check_version(target, &known, model_version, call);
         let nan = self.api.nan;
-        let body = offload(reply_size(&reply), move || predict::encode(&reply.outputs, format, nan)).await?;
-        Ok(Reply { body: body.into(), model_version })
+        let size = reply_size(&reply);
+        call.memory.hold(size.saturating_mul(2))?;
+        let body = offload(size, move || predict::encode(&reply.outputs, format, nan)).await?;
+        self.reply(body, model_version)
     }
 
     /// Decodes a body and calls the backend, again if the model has changed in the meantime.
@@ -95,7 +98,7 @@ impl Bridge {
         call: &Call,
     ) -> Result<(Format, PredictResponse)> {
         let Predict { signature_name, format, inputs, output_filter } =
-            call.deadline.limit("decoding the body", decode(body, known, stream)).await??;
+            call.deadline.limit("decoding the body", decode(body, known, stream, call)).await??;
         let request = PredictRequest {
             model_spec: Some(target.to_spec(&signature_name)),
             inputs,
@@ -106,15 +109,24 @@ impl Bridge {
     }
 }
 
-async fn decode(body: &Bytes, known: &Arc<Known>, stream: Option<Stream>) -> Result<Predict> {
-    // What a stream has decoded already takes no time any more.
+async fn decode(body: &Bytes, known: &Arc<Known>, stream: Option<Stream>, call: &Call) -> Result<Predict> {
+    // What a stream has decoded already takes no time any more, and no more memory.
     let size = stream.as_ref().map_or(body.len(), |stream| stream.remaining(body));
-    let (body, known) = (body.clone(), Arc::clone(known));
-    offload(size, move || match &known.signatures {
-        Some(signatures) => predict::decode_after(&body, signatures, stream),
-        None => predict::decode_guessed(&body),
+    call.memory.hold(memory::of_tensors(&body[body.len() - size..], known.signatures.as_ref()))?;
+    let (text, known) = (body.clone(), Arc::clone(known));
+    let decoded = offload(size, move || match &known.signatures {
+        Some(signatures) => predict::decode_after(&text, signatures, stream),
+        None => predict::decode_guessed(&text),
     })
-    .await
+    .await?;
+    // A string is in the body and in the message to the backend.
+    call.memory.settle(2 * body.len() + decoded.inputs.values().map(size_of_tensor).sum::<usize>());
+    Ok(decoded)
+}
+
+/// How many bytes a decoded tensor takes besides those that it shares with the body.
+fn size_of_tensor(tensor: &TensorProto) -> usize {
+    tensor.tensor_content.len() + tensor.string_val.len() * size_of::<Bytes>()
 }
 
 /// The codes of requests that may fit another version of the model.
@@ -125,11 +137,30 @@ fn may_be_outdated(error: &Error) -> bool {
     )
 }
 
-/// About how many bytes a reply's tensors have, in whatever form they came.
+/// About how many bytes the elements of a reply's tensors have, in whatever form they came: as many
+/// as the shapes say, but not more than what is there can stand for.
 fn reply_size(reply: &PredictResponse) -> usize {
-    let elements = |tensor: &TensorProto| {
-        let dimensions = tensor.tensor_shape.iter().flat_map(|shape| &shape.dim);
-        dimensions.fold(8, |size: usize, dim| size.saturating_mul(usize::try_from(dim.size).unwrap_or(0)))
-    };
-    reply.outputs.values().map(elements).fold(0, usize::saturating_add)
+    reply.outputs.values().map(|tensor| 8 * elements(tensor)).fold(0, usize::saturating_add)
+}
+
+fn elements(tensor: &TensorProto) -> usize {
+    let dimensions = tensor.tensor_shape.iter().flat_map(|shape| &shape.dim);
+    let claimed =
+        dimensions.fold(1, |size: usize, dim| size.saturating_mul(usize::try_from(dim.size).unwrap_or(0)));
+    let typed = [
+        tensor.half_val.len(),
+        tensor.float_val.len(),
+        tensor.double_val.len(),
+        tensor.int_val.len(),
+        tensor.string_val.len(),
+        tensor.scomplex_val.len(),
+        tensor.int64_val.len(),
+        tensor.bool_val.len(),
+        tensor.dcomplex_val.len(),
+        tensor.uint32_val.len(),
+        tensor.uint64_val.len(),
+    ];
+    // The last of the typed values may stand for more, up to a limit.
+    let there = tensor.tensor_content.len() + typed.iter().sum::<usize>();
+    claimed.min(there.max(codec::MAX_REPEATED))
 }

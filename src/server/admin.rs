@@ -5,41 +5,38 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /livez` | 200 for as long as the process answers |
+//! | `GET /readyz` | 200 if requests may come, 503 if not, with the reason |
 //! | `GET /statusz` | version, uptime, and every backend with its state |
 //! | `GET /metrics` | metrics, also at TensorFlow Serving's own path |
 //! | `POST /v1/config:reload` | passes a new model config to every backend |
 
-use std::sync::LazyLock;
-use std::time::Instant;
-
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 
+use super::activity;
+use super::drain::Phase;
+use super::front::Front;
 use super::service::{error_response, new_response};
 use crate::error::{Error, Result};
 use crate::handler::{Bridge, body};
 use crate::route::METRICS_PATH;
 
-/// When the process started, as near as makes no difference.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// Notes the time from which the uptime counts.
-pub(super) fn start_clock() {
-    LazyLock::force(&START);
-}
-
 /// Answers one request, whatever happens.
-pub(super) async fn respond(bridge: &Bridge, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn respond(front: &Front, request: Request<Incoming>) -> Response<Bytes> {
+    let state = front.state();
+    let bridge = &state.bridge;
     let path = request.uri().path().to_owned();
     let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let answer = match (path.as_str(), request.method()) {
         ("/livez", _) if is_reading => Ok(json_response(&json!({ "status": "alive" }))),
+        ("/readyz", _) if is_reading => readiness(front, bridge),
         ("/statusz", _) if is_reading => Ok(json_response(&json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": START.elapsed().as_secs(),
+            "uptime_seconds": activity::uptime().as_secs(),
+            "connections": front.crowd.len(),
+            "memory_held": bridge.memory_held(),
             "backends": bridge.endpoints(),
         }))),
         ("/metrics" | METRICS_PATH, _) if is_reading => metrics(bridge),
@@ -49,7 +46,7 @@ pub(super) async fn respond(bridge: &Bridge, request: Request<Incoming>) -> Resp
                 Err(error) => error_response(&error),
             };
         }
-        ("/livez" | "/statusz" | "/metrics" | METRICS_PATH, method) => {
+        ("/livez" | "/readyz" | "/statusz" | "/metrics" | METRICS_PATH, method) => {
             Err(Error::method_not_allowed(format!("{path} cannot be asked to {method}"), "GET, HEAD"))
         }
         ("/v1/config:reload", method) => {
@@ -57,21 +54,34 @@ pub(super) async fn respond(bridge: &Bridge, request: Request<Incoming>) -> Resp
         }
         _ => Err(Error::not_found(format!("There is nothing at {path}"))),
     };
-    body::discard(&mut request.into_body()).await;
+    body::discard(request).await;
     answer.unwrap_or_else(|error| error_response(&error))
 }
 
-fn metrics(bridge: &Bridge) -> Result<Response<Full<Bytes>>> {
+/// Whether requests may come.
+fn readiness(front: &Front, bridge: &Bridge) -> Result<Response<Bytes>> {
+    if front.drain().phase() > Phase::Serving {
+        return Err(Error::unavailable("The bridge is about to end"));
+    }
+    let backends = bridge.endpoints();
+    if backends.iter().all(|backend| backend.ejected) {
+        let reason = if backends.is_empty() { "No backend is known" } else { "All backends have failed" };
+        return Err(Error::unavailable(reason));
+    }
+    Ok(json_response(&json!({ "status": "ready" })))
+}
+
+fn metrics(bridge: &Bridge) -> Result<Response<Bytes>> {
     let text = bridge.metrics.encode()?;
     Ok(new_response(StatusCode::OK, "text/plain; charset=utf-8", text.into_bytes().into()))
 }
 
-async fn reload(bridge: &Bridge, request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
+async fn reload(bridge: &Bridge, request: Request<Incoming>) -> Result<Response<Bytes>> {
     let call = bridge.call(request.headers())?;
     let reply = bridge.reload(request, &call).await?;
     Ok(new_response(reply.status(), "application/json", reply.to_json().into()))
 }
 
-fn json_response(value: &serde_json::Value) -> Response<Full<Bytes>> {
+fn json_response(value: &serde_json::Value) -> Response<Bytes> {
     new_response(StatusCode::OK, "application/json", value.to_string().into_bytes().into())
 }

@@ -1,13 +1,14 @@
 //! What all calls for one request share: its deadline, and the headers that pass through.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Response};
 
 use super::deadline::Deadline;
+use super::memory::Account;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -16,6 +17,10 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub struct Call {
     /// When it must be answered.
     pub deadline: Deadline,
+    /// The memory that it holds.
+    pub memory: Arc<Account>,
+    /// The most bytes of a reply.
+    pub max_response_size: usize,
     /// The headers that pass to the backend as metadata.
     metadata: HeaderMap,
     /// How many attempts at calls there have been.
@@ -25,16 +30,23 @@ pub struct Call {
 }
 
 impl Call {
-    /// A request with this deadline and metadata.
+    /// A request with this deadline and metadata, and these limits.
     #[must_use]
-    pub fn new(deadline: Deadline, metadata: HeaderMap) -> Self {
-        Self { deadline, metadata, attempts: AtomicU32::new(0), returned: Mutex::default() }
+    pub fn new(deadline: Deadline, metadata: HeaderMap, memory: Account, max_response_size: usize) -> Self {
+        Self {
+            deadline,
+            memory: Arc::new(memory),
+            max_response_size,
+            metadata,
+            attempts: AtomicU32::new(0),
+            returned: Mutex::default(),
+        }
     }
 
     /// A call for the same client that is not bound to the request: it has a deadline of its own.
     #[must_use]
     pub fn detached(&self, deadline: Deadline) -> Self {
-        Self::new(deadline, self.metadata.clone())
+        Self::new(deadline, self.metadata.clone(), self.memory.another(), self.max_response_size)
     }
 
     /// How many attempts at its main call there have been, looking up signatures not included.

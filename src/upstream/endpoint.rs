@@ -13,6 +13,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::address::Address;
+use super::call::Call;
 use super::connection::{Connector, Sender, Slot};
 use super::failure::{Failure, Kind};
 use super::health::Health;
@@ -24,6 +25,9 @@ use crate::error::{Error, Result};
 
 /// The method of the gRPC health service.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+
+/// The most bytes of its answer.
+const HEALTH_REPLY: usize = 64 << 10;
 
 /// A backend.
 #[derive(Debug)]
@@ -91,7 +95,7 @@ impl Endpoint {
         let request = Message::new(&HealthCheckRequest { service: String::new() })?;
         let answer = async {
             let sender = self.sender().await?;
-            self.exchange::<HealthCheckResponse>(sender, HEALTH_CHECK, request, HeaderMap::new()).await
+            self.exchange::<HealthCheckResponse>(sender, HEALTH_CHECK, request, HeaderMap::new(), None).await
         };
         let answer = tokio::time::timeout(self.connector.timeout, answer).await;
         match answer.map_err(|_| Error::unavailable("The backend does not answer"))? {
@@ -112,13 +116,13 @@ impl Endpoint {
         &self,
         method: &'static str,
         message: Message,
-        headers: HeaderMap,
+        call: &Call,
     ) -> Result<Answer<M>, Failure> {
         let mut in_flight = self.load.begin();
         let sender = self.sender().await?;
         // Making a connection says nothing of how fast answers are.
         in_flight.sent();
-        let answer = self.exchange(sender, method, message, headers).await;
+        let answer = self.exchange(sender, method, message, call.headers(), Some(call)).await;
         if answer.as_ref().err().is_none_or(|failure| failure.kind == Kind::Answer) {
             in_flight.answered();
         }
@@ -131,7 +135,9 @@ impl Endpoint {
         method: &'static str,
         message: Message,
         headers: HeaderMap,
+        call: Option<&Call>,
     ) -> Result<Answer<M>, Failure> {
+        let limit = call.map_or(HEALTH_REPLY, |call| call.max_response_size.min(MAX_SIZE));
         let response = sender.send_request(self.request(method, message, headers)).await;
         let (head, mut body) = response.map_err(Failure::transport)?.into_parts();
         if let Some(failure) = Failure::in_headers(&head.headers) {
@@ -141,10 +147,18 @@ impl Endpoint {
             return Err(Failure::http(head.status));
         }
         let mut received = Received::default();
+        let mut taken = 0;
         let mut trailers = None;
         while let Some(frame) = body.frame().await {
             match frame.map_err(Failure::transport)?.into_data() {
-                Ok(data) => received.push(data, MAX_SIZE).map_err(|what| Failure::invalid_reply(&what))?,
+                Ok(data) => {
+                    let room = received.room_with(&data);
+                    if let Some(call) = call.filter(|_| room > taken) {
+                        call.memory.hold(room - taken).map_err(Failure::answer)?;
+                        taken = room;
+                    }
+                    received.push(data, limit).map_err(|what| Failure::invalid_reply(&what))?;
+                }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }

@@ -31,6 +31,11 @@ impl Failure {
         Self { error, kind: Kind::Transport }
     }
 
+    /// What another attempt would not change.
+    pub(super) fn answer(error: Error) -> Self {
+        Self { error, kind: Kind::Answer }
+    }
+
     /// A reply that breaks the rules of gRPC. Another attempt would most likely end like it.
     pub(super) fn invalid_reply(what: &str) -> Self {
         let error = Error::internal(format!("The backend does not answer as it should: {what}"));

@@ -210,6 +210,17 @@ pub(super) struct Received {
 const MAX_RESERVED: usize = 16 << 20;
 
 impl Received {
+    /// How many bytes it takes up once it has these bytes, too.
+    pub(super) fn room_with(&self, data: &Bytes) -> usize {
+        let length = self.first.len().max(self.rest.len()) + data.len();
+        let so_far = match (self.first.is_empty(), self.rest.is_empty()) {
+            (true, true) => data,
+            (false, _) => &self.first,
+            (true, false) => return length.max(self.rest.capacity()),
+        };
+        (HEAD + announced(so_far).unwrap_or_default()).min(MAX_RESERVED).max(length)
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors

@@ -4,10 +4,8 @@
 //! what was read last stays in use. Nothing here makes a connection.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use rustls::ClientConfig;
 use rustls::RootCertStore;
@@ -15,6 +13,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::stamp::{Stamp, stamp};
 use crate::config::UpstreamTls;
 
 /// The TLS settings of the pool.
@@ -29,10 +28,6 @@ struct Loaded {
     config: Arc<ClientConfig>,
     stamps: Vec<Option<Stamp>>,
 }
-
-/// What tells one content of a file from another: its times, its size, and which file it is, since
-/// two files may be written within one tick of the clock, or be given the time of another.
-type Stamp = (SystemTime, i64, i64, u64, u64);
 
 impl Tls {
     /// Files that have not been read.
@@ -54,7 +49,7 @@ impl Tls {
 
     /// The settings as the files have them now.
     pub(super) fn config(&self) -> io::Result<Arc<ClientConfig>> {
-        let stamps: Vec<_> = self.files.paths().map(stamp).collect();
+        let stamps: Vec<_> = self.files.paths().map(|path| stamp(path)).collect();
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = &*loaded
             && loaded.stamps == stamps
@@ -123,32 +118,4 @@ fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
 
 fn unusable(path: &Path, error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
-}
-
-fn stamp(path: &PathBuf) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
-    Some((metadata.modified().ok()?, seconds, nanoseconds, metadata.len(), metadata.ino()))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs::{self, File};
-
-    use super::*;
-
-    #[test]
-    fn a_file_of_the_same_size_and_time_is_another() {
-        let directory = tempfile::tempdir().unwrap();
-        let (path, new) = (directory.path().join("ca.pem"), directory.path().join("new"));
-        fs::write(&path, "one").unwrap();
-        let time = fs::metadata(&path).unwrap().modified().unwrap();
-        let before = stamp(&path).unwrap();
-        assert_eq!(stamp(&path), Some(before));
-        fs::write(&new, "two").unwrap();
-        File::options().write(true).open(&new).unwrap().set_modified(time).unwrap();
-        fs::rename(&new, &path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), time);
-        assert_ne!(stamp(&path), Some(before));
-    }
 }

@@ -21,7 +21,7 @@ async fn bridge(backends: Vec<Backend>) -> (SocketAddr, SocketAddr, oneshot::Sen
     let mut config = Config::new(backends[0].clone());
     config.upstream.backends = backends;
     let (stop, stopped) = oneshot::channel::<()>();
-    let listeners = Listeners { api, admin: Some(admin) };
+    let listeners = Listeners { api: vec![api.into()], admin: Some(admin.into()) };
     tokio::spawn(tfbridge::run(config, listeners, async { drop(stopped.await) }));
     (addresses.0, addresses.1, stop)
 }

@@ -1,0 +1,51 @@
+//! How much memory decoding and encoding may take, found out before it is taken.
+//!
+//! The bounds are generous, for what is not needed is given back; they hold whatever a body says.
+
+use memchr::memchr_iter;
+
+use crate::codec::signature::Signatures;
+
+/// Bodies up to this size are not looked at: every byte of them may be the worst.
+const SMALL: usize = 16 << 10;
+
+/// What one string takes besides its bytes, also while the list of them grows.
+const STRING: usize = 48;
+
+/// What one feature of an example takes, and one of its values.
+const FEATURE: usize = 256;
+const VALUE: usize = 48;
+
+/// The most bytes that the tensors of a part of a predict body take while it is decoded. Between two
+/// numbers there is a comma, around each string there are quotes.
+pub(super) fn of_tensors(text: &[u8], signatures: Option<&Signatures>) -> usize {
+    let (width, has_strings) =
+        signatures.map_or((8, true), |known| (known.widest_number(), known.has_strings()));
+    let (numbers, strings) = if text.len() <= SMALL {
+        (text.len() / 2 + 1, text.len() / 3 + 1)
+    } else {
+        (count(text, b',') + 1, if has_strings { count(text, b'"') / 2 } else { 0 })
+    };
+    let numbers = if width > 0 { numbers * width / 2 * 3 } else { 0 };
+    let strings = if has_strings { strings * STRING + text.len() } else { 0 };
+    numbers + strings
+}
+
+/// The most bytes that the examples of a body take.
+pub(super) fn of_examples(text: &[u8]) -> usize {
+    if text.len() <= SMALL {
+        return text.len() * VALUE;
+    }
+    count(text, b':') * FEATURE + count(text, b',') * VALUE + text.len()
+}
+
+/// The most bytes that a text takes when it is indented: every element has a line of its own.
+pub(crate) fn of_indented(text: &[u8]) -> usize {
+    const LINE: usize = 64;
+    let lines = [b',', b'[', b'{', b']', b'}'].map(|byte| count(text, byte));
+    lines.iter().sum::<usize>() * LINE + text.len()
+}
+
+fn count(text: &[u8], byte: u8) -> usize {
+    memchr_iter(byte, text).count()
+}

@@ -1,0 +1,87 @@
+//! Which requests are worked on now: so many at once, and a short queue behind them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::config::ApiConfig;
+use crate::error::{Error, Result};
+
+/// The requests that are worked on, and those that wait.
+#[derive(Debug)]
+pub(super) struct Admission {
+    running: Semaphore,
+    waiting: AtomicUsize,
+    most_waiting: usize,
+    patience: Duration,
+}
+
+impl Admission {
+    pub(super) fn new(config: &ApiConfig) -> Self {
+        Self {
+            running: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
+            waiting: AtomicUsize::new(0),
+            most_waiting: config.max_queue,
+            patience: config.queue_timeout,
+        }
+    }
+
+    /// Waits for a request's turn; it is worked on until the permit is dropped.
+    ///
+    /// # Errors
+    ///
+    /// 503 if too many wait already, or it would wait too long.
+    pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>> {
+        if let Ok(permit) = self.running.try_acquire() {
+            return Ok(permit);
+        }
+        let _place = Place::take(&self.waiting, self.most_waiting).ok_or_else(too_many)?;
+        match tokio::time::timeout(self.patience, self.running.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // Nobody closes the semaphore, so that it is the time that is up.
+            _ => Err(too_many()),
+        }
+    }
+}
+
+fn too_many() -> Error {
+    Error::overloaded("Too many requests are being worked on")
+}
+
+/// A place in the queue.
+struct Place<'a> {
+    waiting: &'a AtomicUsize,
+}
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
+        let place = Self { waiting };
+        // Given back when the place is dropped.
+        (waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_queue_is_short_in_length_and_time() {
+        let config = ApiConfig { max_in_flight: 1, max_queue: 1, ..ApiConfig::default() };
+        let admission = Admission::new(&config);
+        let running = admission.enter().await.unwrap();
+        let (waits, is_refused) = tokio::join!(admission.enter(), admission.enter());
+        assert_eq!(waits.unwrap_err().status(), 503);
+        assert!(is_refused.unwrap_err().retry_after());
+        let (next, ()) = tokio::join!(admission.enter(), async { drop(running) });
+        drop(next.unwrap());
+        assert!(admission.enter().await.is_ok());
+    }
+}

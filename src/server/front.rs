@@ -1,0 +1,126 @@
+//! What all connections share: the bridge and the settings as they are now, and the connections that
+//! there are.
+//!
+//! The settings can be replaced while requests run; each request keeps those that it began with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::admission::Admission;
+use super::crowd::Crowd;
+use super::drain::{Drain, Phase};
+use super::tls;
+use super::watch::{self, Watch};
+use crate::config::{Config, ServerConfig, ServerTls};
+use crate::error::{Error, Result};
+use crate::handler::Bridge;
+
+/// How often files are looked at for changes.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Front {
+    state: ArcSwap<State>,
+    /// The connections to the API's ports, and those to the admin port.
+    pub(super) crowd: Crowd,
+    pub(super) admin_crowd: Crowd,
+    phase: tokio::sync::watch::Sender<Phase>,
+    drain: Drain,
+}
+
+/// The bridge and the settings as they are at one time.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) bridge: Bridge,
+    pub(super) admission: Admission,
+    pub(super) server: ServerConfig,
+    pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    /// Looks at the certificates.
+    _watch: Option<Watch>,
+}
+
+impl Front {
+    /// The front of a bridge with this configuration.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for certificates that cannot be used.
+    pub fn new(config: &Config) -> Result<Self> {
+        let state = State::new(config, Bridge::new(config))?;
+        let (phase, drain) = Drain::new();
+        Ok(Self {
+            state: ArcSwap::from_pointee(state),
+            crowd: Crowd::default(),
+            admin_crowd: Crowd::default(),
+            phase,
+            drain,
+        })
+    }
+
+    /// Puts another configuration in place, but for the sockets, which stay. Connections to backends
+    /// stay, too, if nothing about them has changed.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for certificates that cannot be used; nothing is changed then.
+    pub fn reload(&self, config: &Config) -> Result<()> {
+        let bridge = self.state().bridge.renewed(config);
+        self.state.store(Arc::new(State::new(config, bridge)?));
+        Ok(())
+    }
+
+    /// Goes on to the next phase of the process.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// The phases of the API's ports.
+    pub(super) fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+
+    /// The bridge and the settings as they are now.
+    pub(super) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+}
+
+impl State {
+    fn new(config: &Config, bridge: Bridge) -> Result<Self> {
+        let files = config.server.tls.as_ref();
+        let tls = files.map(load_tls).transpose()?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
+        Ok(Self {
+            bridge,
+            admission: Admission::new(&config.api),
+            server: config.server.clone(),
+            _watch: files.zip(tls.clone()).map(|(files, tls)| watch(files.clone(), tls)),
+            tls,
+        })
+    }
+}
+
+/// Reads the certificates again when they change. If they cannot be used, those that were read last
+/// stay.
+fn watch(files: ServerTls, tls: Arc<ArcSwap<rustls::ServerConfig>>) -> Watch {
+    let paths = files.paths().cloned().collect();
+    watch::spawn(paths, LOOK_INTERVAL, move || match tls::load(&files) {
+        Ok(config) => {
+            tls.store(Arc::new(config));
+            tracing::info!("the certificates have been read again");
+        }
+        Err(error) => tracing::warn!(%error, "the new certificates cannot be used"),
+    })
+}
+
+/// Reads the files of TLS to the clients.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if they cannot be used.
+pub(crate) fn load_tls(files: &ServerTls) -> Result<rustls::ServerConfig> {
+    tls::load(files)
+        .map_err(|error| Error::invalid_argument(format!("The certificates cannot be used: {error}")))
+}

@@ -1,0 +1,125 @@
+//! How many bytes the bodies, tensors and replies of all requests hold, and that it is not too many.
+//!
+//! Bytes are counted before they are allocated. Nothing here allocates them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Error, Result};
+
+/// The bytes that there are for all requests. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    pool: Arc<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    limit: usize,
+    held: AtomicUsize,
+}
+
+impl Memory {
+    /// So many bytes, none of them held.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { pool: Arc::new(Pool { limit, held: AtomicUsize::new(0) }) }
+    }
+
+    /// An account of nothing so far.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account { memory: self.clone(), held: AtomicUsize::new(0) }
+    }
+
+    /// How many bytes are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.pool.held.load(Ordering::Relaxed)
+    }
+}
+
+/// The bytes that one request holds, or one reply. They are free again when this is dropped.
+#[derive(Debug)]
+pub struct Account {
+    memory: Memory,
+    held: AtomicUsize,
+}
+
+impl Account {
+    /// Holds more bytes.
+    ///
+    /// # Errors
+    ///
+    /// 503 if others hold too many, 413 if there could never be so many; none are held then.
+    pub fn hold(&self, bytes: usize) -> Result<()> {
+        let Pool { limit, held } = &*self.memory.pool;
+        let add = |held: usize| held.checked_add(bytes).filter(|held| held <= limit);
+        if held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok() {
+            self.held.fetch_add(bytes, Ordering::Relaxed);
+            return Ok(());
+        }
+        let all = self.held().saturating_add(bytes);
+        if all > *limit {
+            return Err(Error::payload_too_large(format!(
+                "The request takes up to {all} bytes of memory, more than the {limit} that there are for all"
+            )));
+        }
+        Err(Error::overloaded("Too much memory is taken by other requests"))
+    }
+
+    /// Gives bytes back that were held for nothing.
+    pub fn release(&self, bytes: usize) {
+        let _ = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            let returned = bytes.min(held);
+            self.memory.pool.held.fetch_sub(returned, Ordering::Relaxed);
+            Some(held - returned)
+        });
+    }
+
+    /// Gives back what it holds beyond so many bytes.
+    pub fn settle(&self, bytes: usize) {
+        self.release(self.held().saturating_sub(bytes));
+    }
+
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Another account with the same memory behind it.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        self.memory.account()
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.memory.pool.held.fetch_sub(*self.held.get_mut(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_comes_back() {
+        let memory = Memory::new(100);
+        let (one, other) = (memory.account(), memory.account());
+        one.hold(60).unwrap();
+        other.hold(40).unwrap();
+        assert_eq!(other.hold(1).unwrap_err().status(), 503);
+        assert_eq!(other.hold(usize::MAX).unwrap_err().status(), 413);
+        assert_eq!((one.held(), other.held(), memory.held()), (60, 40, 100));
+        one.release(70);
+        assert_eq!((one.held(), memory.held()), (0, 40));
+        drop(other);
+        assert_eq!(memory.held(), 0);
+        one.hold(100).unwrap();
+        drop(one);
+        assert_eq!(memory.held(), 0);
+    }
+}
