@@ -44,6 +44,8 @@ impl Bridge {
         self.signatures.check_version(target, &known, model_version, call);
         let nan = self.api.nan;
         let size = reply_size(&reply);
+        // The body and its tensors have gone.
+        call.memory.settle(size);
         call.memory.hold(size.saturating_mul(2))?;
         let body = offload(size, move || predict::encode(&reply.outputs, format, nan)).await?;
         self.reply(body, model_version)

@@ -3,6 +3,7 @@
 //! A watchdog ends it when the client takes too long about something. When the process drains, it
 //! ends after the requests that are under way.
 
+use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -63,11 +64,16 @@ pub(super) async fn serve(front: Arc<Front>, face: Face, accepted: Accepted, dra
     match protocol {
         Protocol::Http1 => {
             let connection = http1(&state.server).serve_connection(io, service);
-            watch(pin!(connection), protocol, &activity, patience, drain).await;
+            // The operators of the admin port know what they ended.
+            let linger = if face == Face::Api { LINGER } else { Duration::ZERO };
+            watch(pin!(connection), protocol, &activity, patience, drain.reaches(Phase::Draining, linger))
+                .await;
         }
         Protocol::Http2 => {
             let connection = http2(&state.server).serve_connection(io, service);
-            watch(pin!(connection), protocol, &activity, patience, drain).await;
+            // A client of HTTP/2 is told at once, and no request is lost by that.
+            let drains = drain.reaches(Phase::Draining, Duration::ZERO);
+            watch(pin!(connection), protocol, &activity, patience, drains).await;
         }
     }
 }
@@ -104,14 +110,12 @@ async fn watch<C: GracefulConnection<Error = hyper::Error>>(
     protocol: Protocol,
     activity: &Activity,
     patience: Patience,
-    drain: Drain,
+    drains: impl Future<Output = ()>,
 ) {
     let is_http1 = protocol == Protocol::Http1;
     let mut ticks = tokio::time::interval(patience.interval());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // A client of HTTP/2 is told at once, and no request is lost by that.
-    let linger = if is_http1 { LINGER } else { Duration::ZERO };
-    let mut drains = pin!(drain.reaches(Phase::Draining, linger));
+    let mut drains = pin!(drains);
     let mut ends: Option<Instant> = None;
     let mut is_draining = false;
     loop {

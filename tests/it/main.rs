@@ -21,6 +21,7 @@ mod backend;
 mod bridge;
 mod certificates;
 mod client;
+mod connections;
 mod deadlines;
 mod descriptors;
 mod exhaustive;
