@@ -1,25 +1,33 @@
-//! The command line: arguments as typed, made into checked configuration, and the commands.
+//! The command line: arguments as typed, or as a file has them, made into checked configuration,
+//! and the commands.
 //!
 //! Bad arguments end the program with exit code 64, the field's code for a usage error.
 
+mod check;
+mod command_line;
 mod demo;
+mod file;
 mod front;
 mod load;
 mod mock;
 mod serve;
+mod settings;
 mod upstream;
 
 use std::future::Future;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use self::command_line::Parsed;
 use crate::error::{Error, Result};
+
+pub use self::command_line::CommandLine;
 
 /// The exit code for arguments that cannot be used (`EX_USAGE`).
 const USAGE: u8 = 64;
@@ -33,7 +41,7 @@ const USAGE: u8 = 64;
 struct Arguments {
     /// What to log: error, warn, info, debug, trace, or a tracing filter such as
     /// `tfbridge=debug,h2=warn`.
-    #[arg(long, env = "TFBRIDGE_LOG", default_value = "info", global = true)]
+    #[arg(long, env = "TFBRIDGE_LOG", default_value = "info", global = true, value_parser = log_filter)]
     log: String,
     #[command(subcommand)]
     command: Command,
@@ -47,32 +55,28 @@ enum Command {
     Mock(mock::Arguments),
     /// Serve the REST API in front of the built-in models, in one process.
     Demo(Box<demo::Arguments>),
+    /// Check the configuration as `serve` would, with the same flags, variables and file.
+    CheckConfig(Box<check::Arguments>),
 }
 
 /// Runs the program with the arguments and the environment of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let command_line = CommandLine::of_process();
+    let parsed = match command_line.parse() {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Writing to a closed terminal is no reason to panic.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let filter = match EnvFilter::try_new(&arguments.log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("error: --log {}: {error}", arguments.log);
-            return ExitCode::from(USAGE);
-        }
-    };
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(&parsed.arguments.log))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match run(arguments.command) {
+    match run(parsed, command_line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", error.message());
@@ -86,20 +90,29 @@ pub fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(command: Command) -> Result<()> {
+async fn run(parsed: Parsed, command_line: CommandLine) -> Result<()> {
     raise_file_limit();
     let shutdown = shutdown_signal()?;
-    match command {
-        Command::Serve(arguments) => serve::run(*arguments, shutdown).await,
+    match parsed.arguments.command {
+        Command::Serve(arguments) => serve::run(*arguments, move || command_line.config(), shutdown).await,
         Command::Mock(arguments) => mock::run(arguments, shutdown).await,
         Command::Demo(arguments) => demo::run(*arguments, shutdown).await,
+        Command::CheckConfig(arguments) => check::run(*arguments, &parsed.matches, &parsed.from_file),
     }
+}
+
+/// Prints to the standard output. Nobody to read it is no reason to fail.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// A filter for the log, as text.
+fn log_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Resolves when the process is told to stop, by an interrupt or by SIGTERM.
 fn shutdown_signal() -> Result<impl Future<Output = ()>> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Error::internal("Signals cannot be received").with_source(error));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {
@@ -107,6 +120,11 @@ fn shutdown_signal() -> Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// The signals of a kind, from now on.
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).map_err(|error| Error::internal("Signals cannot be received").with_source(error))
 }
 
 /// Takes as many file descriptors as the system lets it: each connection is one.

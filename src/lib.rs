@@ -32,7 +32,7 @@
 //! | [`handler`] | the story of a request | know headers of a response |
 //! | [`server`] | connections, responses, draining | know what requests mean |
 //! | [`mock`] | a model server with built-in models | know the bridge |
-//! | [`cli`] | arguments and commands | |
+//! | [`cli`] | arguments, the configuration file, and commands | |
 //!
 //! # How it differs from the original
 //!

@@ -1,10 +1,13 @@
 //! `tfbridge serve`: the bridge in front of a model server.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use http::HeaderName;
+use tokio::signal::unix::SignalKind;
+use tokio::sync::mpsc;
 
 use super::front::FrontArguments;
 use super::load::LoadArguments;
@@ -17,6 +20,10 @@ use crate::server::Listener;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
+    /// The file with settings, in TOML. Its keys are the names of the other flags, without the
+    /// dashes before them; flags and variables count for more.
+    #[arg(long, env = "TFBRIDGE_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     upstream: UpstreamArguments,
     /// Where to serve the REST API: `ADDRESS:PORT`, `unix:/PATH`, or `systemd` for the sockets that it
@@ -115,8 +122,25 @@ impl ApiArguments {
     }
 }
 
-pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>) -> Result<()> {
-    let config = arguments.api.into_config(arguments.upstream.into_config()?)?;
+impl Arguments {
+    /// The configuration, with all files that it names read once to see that they can be used.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for what cannot be used.
+    pub(super) fn into_config(self) -> Result<Config> {
+        self.api.into_config(self.upstream.into_config()?)
+    }
+}
+
+/// Serves with the configuration that `read` gives, which is that of the files at the time of asking.
+/// It is asked again upon SIGHUP.
+pub(super) async fn run(
+    arguments: Arguments,
+    read: impl Fn() -> Result<Config>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    let config = read()?;
     let mut api = Vec::new();
     for listen in &arguments.listen {
         api.extend(Listener::bind(listen).await?);
@@ -125,10 +149,26 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
         Some(listen) => Listener::bind(listen).await?.pop(),
         None => None,
     };
+    let mut hangups = super::listen(SignalKind::hangup())?;
     let backends: Vec<_> = config.upstream.backends.iter().map(ToString::to_string).collect();
     let listen: Vec<_> = api.iter().map(Listener::address).collect();
-    tracing::info!(?listen, tls = config.server.tls.is_some(), ?backends, "serving");
-    crate::run(config, Listeners { api, admin }, shutdown).await
+    let file = arguments.config.as_ref().map(|file| tracing::field::display(file.display()));
+    tracing::info!(?listen, tls = config.server.tls.is_some(), ?backends, file, "serving");
+    let (sender, reloads) = mpsc::channel(1);
+    let reload = async {
+        while hangups.recv().await.is_some() {
+            match read() {
+                // Nobody takes it any more: the end is near.
+                Ok(config) => drop(sender.send(config).await),
+                Err(error) => tracing::warn!(%error, "the new configuration is refused"),
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = crate::run_with_reloads(config, Listeners { api, admin }, reloads, shutdown) => result,
+        () = reload => Ok(()),
+    }
 }
 
 fn admin_address(text: &str) -> Result<AdminAddress, String> {

@@ -223,7 +223,7 @@ async fn it_listens_on_several_addresses_and_a_socket() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let served =
         tokio::spawn(tfbridge::run(Config::new(backend.backend()), Listeners { api, admin: None }, async {
-            drop(stopped.await)
+            drop(stopped.await);
         }));
     for address in addresses {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -21,6 +21,7 @@ mod backend;
 mod bridge;
 mod certificates;
 mod client;
+mod configuration;
 mod connections;
 mod deadlines;
 mod descriptors;

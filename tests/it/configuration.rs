@@ -1,0 +1,286 @@
+//! The configuration file: what it may say, what counts for more, and what it is told wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tfbridge::cli::CommandLine;
+use tonic::Code;
+
+/// A directory with a `tfbridge.toml`, in which the program runs.
+struct Place(TempDir);
+
+impl Place {
+    fn new(text: &str) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write(text);
+        place
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("tfbridge.toml")
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.path(), text).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        run(self.0.path(), arguments, variables)
+    }
+
+    /// The line of `check-config --print` about a key.
+    fn effective(&self, key: &str, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+        let arguments = [&["check-config", "tfbridge.toml", "--print"], arguments].concat();
+        let output = self.run(&arguments, variables);
+        let text = success(output);
+        let line = text.lines().find(|line| line.starts_with(&format!("{key} = ")));
+        line.unwrap_or_else(|| panic!("no {key}: {text}")).to_owned()
+    }
+
+    fn command_line(&self, arguments: &[&str]) -> CommandLine {
+        let path = self.path();
+        let words = ["tfbridge", "serve", "--config", path.to_str().unwrap()];
+        CommandLine::new(words.iter().chain(arguments).copied())
+    }
+}
+
+fn run(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tfbridge"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TFBRIDGE_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).envs(variables.iter().copied()).current_dir(directory).output().unwrap()
+}
+
+fn success(output: Output) -> String {
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// The message that the program ends with.
+fn failure(output: Output) -> String {
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    text.trim().to_owned()
+}
+
+#[test]
+fn a_flag_counts_for_more_than_its_variable_than_the_file_than_the_default() {
+    let (empty, file) = (Place::new(""), Place::new("timeout = \"2s\""));
+    let flag = ["--timeout", "4s"];
+    let variable = [("TFBRIDGE_TIMEOUT", "3s")];
+    let check = |place: &Place, flag: &[&str], variable: &[(&str, &str)], expected: &str| {
+        assert_eq!(place.effective("timeout", flag, variable), format!("timeout = {expected}"));
+    };
+    check(&empty, &[], &[], "\"30s\" # default");
+    check(&file, &[], &[], "\"2s\" # file");
+    check(&empty, &[], &variable, "\"3s\" # variable");
+    check(&empty, &flag, &[], "\"4s\" # flag");
+    check(&file, &[], &variable, "\"3s\" # variable");
+    check(&file, &flag, &[], "\"4s\" # flag");
+    check(&empty, &flag, &variable, "\"4s\" # flag");
+    check(&file, &flag, &variable, "\"4s\" # flag");
+}
+
+#[test]
+fn switches_can_be_turned_off_again() {
+    let (empty, on, off) = (Place::new(""), Place::new("cors = true"), Place::new("cors = false"));
+    let check = |place: &Place, flags: &[&str], variable: Option<&str>, expected: &str| {
+        let variable: Vec<_> = variable.iter().map(|value| ("TFBRIDGE_CORS", *value)).collect();
+        assert_eq!(place.effective("cors", flags, &variable), format!("cors = {expected}"));
+    };
+    check(&empty, &[], None, "false # default");
+    check(&empty, &["--cors"], None, "true # flag");
+    check(&empty, &[], Some("true"), "true # variable");
+    check(&on, &[], None, "true # file");
+    check(&off, &[], None, "false # file");
+    check(&on, &[], Some("false"), "false # variable");
+    check(&on, &["--cors=false"], None, "false # flag");
+    check(&off, &["--cors"], Some("false"), "true # flag");
+    check(&off, &["--cors=true"], None, "true # flag");
+}
+
+#[test]
+fn lists_replace_each_other_whole() {
+    let place =
+        Place::new("backend = [\"a:1\", \"b:1\"]\nreturn_header = \"x-a,x-b\"\npass-header = \"x-c\"");
+    let effective = |key: &str, arguments: &[&str]| place.effective(key, arguments, &[]);
+    assert_eq!(effective("backend", &[]), "backend = [\"a:1\", \"b:1\"] # file");
+    assert_eq!(effective("return-header", &[]), "return-header = [\"x-a\", \"x-b\"] # file");
+    assert_eq!(effective("pass-header", &[]), "pass-header = [\"x-c\"] # file");
+    assert_eq!(effective("backend", &["--backend", "c:1"]), "backend = [\"c:1\"] # flag");
+}
+
+#[test]
+fn the_program_without_a_file_is_as_before() {
+    let place = Place::new("timeout = \"2s\"");
+    // A file by that name is not read unasked.
+    let text = success(place.run(&["check-config", "--print"], &[]));
+    assert!(text.starts_with("# without a file: ok\n"), "{text}");
+    assert!(text.contains("\ntimeout = \"30s\" # default\n"), "{text}");
+    assert!(!text.contains("# file"), "{text}");
+}
+
+#[test]
+fn the_file_is_named_by_flag_or_variable_or_alone() {
+    let place = Place::new("");
+    for (arguments, variables) in [
+        (&["check-config", "tfbridge.toml"][..], &[][..]),
+        (&["check-config", "tfbridge.toml"], &[("TFBRIDGE_CONFIG", "nowhere.toml")]),
+        (&["check-config", "--config", "tfbridge.toml"], &[]),
+        (&["check-config", "--config", "tfbridge.toml"], &[("TFBRIDGE_CONFIG", "nowhere.toml")]),
+        (&["check-config"], &[("TFBRIDGE_CONFIG", "tfbridge.toml")]),
+        (&["--log", "serve", "check-config", "--", "tfbridge.toml"], &[]),
+    ] {
+        assert_eq!(success(place.run(arguments, variables)), "tfbridge.toml: ok\n", "{arguments:?}");
+    }
+}
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    let check = |text: &str, expected: &str| {
+        let place = Place::new(text);
+        let expected = format!("error: tfbridge.toml: {expected}");
+        assert_eq!(failure(place.run(&["check-config", "tfbridge.toml"], &[])), expected, "{text}");
+        assert_eq!(failure(place.run(&["serve", "--config", "tfbridge.toml"], &[])), expected, "{text}");
+    };
+    check(
+        "# sizes\n\nmax-body-sze = \"64MiB\"",
+        "line 3: unknown key \"max-body-sze\"; did you mean \"max-body-size\"?",
+    );
+    check("MAX_BODY_SIZE = 1", "line 1: unknown key \"MAX_BODY_SIZE\"; did you mean \"max-body-size\"?");
+    check("zzz = 1", "line 1: unknown key \"zzz\"");
+    check("config = \"x\"", "line 1: unknown key \"config\"");
+    check("[upstream]\nretries = 1", "line 1: unknown key \"upstream\"");
+    check("timeout = \"1s\"\ntimeout = \"2s\"", "line 2: duplicate key");
+    check("max-attempts = 1\nmax_attempts = 2", "line 2: duplicate key \"max-attempts\"");
+    check(
+        "timeout = \"soon\"",
+        "line 1: \"timeout\" cannot be \"soon\": expected number at 0 (expected: TIME such as \"30s\")",
+    );
+    check("pretty = \"yes\"", "line 1: \"pretty\" cannot be of type string (expected: true or false)");
+    check("backend-ca = true", "line 1: \"backend-ca\" cannot be of type boolean (expected: FILE)");
+    check("backend-ca = 5", "line 1: \"backend-ca\" cannot be of type integer (expected: FILE)");
+    check(
+        "timeout = [\"1s\"]",
+        "line 1: \"timeout\" cannot be of type array (expected: TIME such as \"30s\")",
+    );
+    check(
+        "timeout.first = \"1s\"",
+        "line 1: \"timeout\" cannot be of type table (expected: TIME such as \"30s\")",
+    );
+    check(
+        "connections = 300",
+        "line 1: \"connections\" cannot be \"300\": 300 is not in 1..=256 (expected: COUNT such as \"2\")",
+    );
+    check(
+        "nan = \"nul\"",
+        "line 1: \"nan\" cannot be \"nul\" (expected: \"literal\", \"null\", \"string\", \"error\")",
+    );
+    check(
+        "return-header = [\n  \"x-a\",\n  \"te\",\n]",
+        "line 3: \"return-header\" cannot be \"te\": that header belongs to the protocol (expected: NAME \
+         such as \"x-request-id\", or a list)",
+    );
+    check(
+        "backend = []",
+        "line 1: \"backend\" cannot be an empty list (expected: URL such as \"http://127.0.0.1:8500\", or a list)",
+    );
+    check("nothing", "line 1: key with no value, expected `=`");
+}
+
+#[test]
+fn a_bad_value_is_told_even_where_a_flag_counts_for_more() {
+    let place = Place::new("timeout = \"soon\"");
+    let message = failure(place.run(&["check-config", "tfbridge.toml", "--timeout", "1s"], &[]));
+    assert!(message.starts_with("error: tfbridge.toml: line 1: \"timeout\""), "{message}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told() {
+    let place = Place::new("");
+    let message = failure(place.run(&["serve", "--config", "nowhere.toml"], &[]));
+    assert!(message.starts_with("error: nowhere.toml: cannot be read: No such file"), "{message}");
+    fs::write(place.path(), b"log = \"\xff\"").unwrap();
+    let message = failure(place.run(&["serve", "--config", "tfbridge.toml"], &[]));
+    assert!(message.starts_with("error: tfbridge.toml: cannot be read: "), "{message}");
+}
+
+/// A certificate is of no use without its key, wherever each of them comes from.
+#[test]
+fn settings_that_need_each_other_may_come_from_anywhere() {
+    let certificate = Place::new("backend-cert = \"cert.pem\"");
+    let empty = Place::new("");
+    let check = |place: &Place, flags: &[&str], variables: &[(&str, &str)]| {
+        place.run(&[&["check-config", "tfbridge.toml"], flags].concat(), variables)
+    };
+    let key = ["--backend-key", "key.pem"];
+    assert!(failure(check(&certificate, &[], &[])).contains("--backend-key"));
+    assert!(failure(check(&empty, &key, &[])).contains("--backend-cert"));
+    assert!(failure(check(&empty, &[], &[("TFBRIDGE_BACKEND_KEY", "key.pem")])).contains("--backend-cert"));
+    success(check(&certificate, &key, &[]));
+    success(check(&certificate, &[], &[("TFBRIDGE_BACKEND_KEY", "key.pem")]));
+    certificate.write("backend-cert = \"cert.pem\"\nbackend-key = \"key.pem\"");
+    success(check(&certificate, &[], &[]));
+}
+
+#[test]
+fn files_that_the_configuration_names_are_checked() {
+    let place = Place::new("signature-file = \"signatures.json\"");
+    let check = || place.run(&["check-config", "tfbridge.toml"], &[]);
+    assert!(failure(check()).starts_with("error: The signature file signatures.json cannot be used"));
+    fs::write(place.0.path().join("signatures.json"), "{}").unwrap();
+    success(check());
+}
+
+#[test]
+fn what_is_printed_is_a_file_that_says_the_same() {
+    let settings =
+        "backend = [\"a:1\"]\npretty = true\nretry-budget = 0.5\nmax-body-size = 1_000\nlog = \"debug\"";
+    let place = Place::new(settings);
+    let print = || success(place.run(&["check-config", "tfbridge.toml", "--print"], &[]));
+    let printed = print();
+    assert!(printed.contains("\nmax-body-size = 1000 # file\n"), "{printed}");
+    place.write(&printed);
+    let values = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split(" # ").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(values(&print()), values(&printed));
+}
+
+#[test]
+fn the_configuration_can_be_read_again() {
+    let place = Place::new("timeout = \"2s\"\nmax-body-size = 1000");
+    let command_line = place.command_line(&["--max-body-size", "2000"]);
+    let config = command_line.config().unwrap();
+    assert_eq!((config.api.timeout, config.api.max_body_size), (Duration::from_secs(2), 2000));
+
+    place.write("timeout = \"3s\"\nmax-body-size = 1000\ncors = true");
+    let config = command_line.config().unwrap();
+    assert_eq!((config.api.timeout, config.api.max_body_size), (Duration::from_secs(3), 2000));
+    assert!(config.api.cors);
+
+    for (bad, expected) in [
+        ("timout = \"3s\"", "line 1: unknown key \"timout\"; did you mean \"timeout\"?"),
+        (
+            "backend-key = \"key.pem\"",
+            "the following required arguments were not provided: --backend-cert <FILE>",
+        ),
+    ] {
+        place.write(bad);
+        let error = command_line.config().unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert_eq!(error.message(), format!("{}: {expected}", place.path().display()));
+    }
+
+    place.write("");
+    assert_eq!(command_line.config().unwrap().api.timeout, Duration::from_secs(30));
+    fs::remove_file(place.path()).unwrap();
+    assert!(command_line.config().unwrap_err().message().contains("cannot be read"));
+}
