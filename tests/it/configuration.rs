@@ -255,6 +255,41 @@ fn what_is_printed_is_a_file_that_says_the_same() {
 }
 
 #[test]
+fn the_example_has_every_flag_with_its_default() {
+    let example = success(run(Path::new("."), &["check-config", "--example"], &[]));
+    let path = "deploy/tfbridge.toml";
+    assert_eq!(
+        fs::read_to_string(path).unwrap(),
+        example,
+        "write it anew: cargo run -- check-config --example > {path}"
+    );
+    let key = |line: &str| line.strip_prefix('#')?.split_once(" = ").map(|(key, _)| key.to_owned());
+    let keys: Vec<_> = example.lines().filter(|line| !line.starts_with("# ")).filter_map(key).collect();
+    let help = success(run(Path::new("."), &["serve", "--help"], &[]));
+    let mut flags = 0;
+    for line in help.lines().filter_map(|line| line.trim_start().strip_prefix("--")) {
+        let flag = line.split([' ', '[']).next().unwrap();
+        assert!(flag == "config" || keys.iter().any(|key| key == flag), "{flag}");
+        flags += 1;
+    }
+    assert_eq!(keys.len() + 1, flags);
+
+    // Without the comments it changes nothing.
+    let uncommented = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') && !setting.ends_with("# not set") => {
+            format!("{setting}\n")
+        }
+        _ => String::new(),
+    };
+    let place = Place::new(&example.lines().map(uncommented).collect::<String>());
+    let printed = success(place.run(&["check-config", "tfbridge.toml", "--print"], &[]));
+    let defaults = success(place.run(&["check-config", "--print"], &[]));
+    let settings = |text: &str| text.split_once('\n').unwrap().1.replace("# file", "# default");
+    assert_eq!(settings(&printed), settings(&defaults));
+    assert!(!printed.contains("# default"), "{printed}");
+}
+
+#[test]
 fn the_configuration_can_be_read_again() {
     let place = Place::new("timeout = \"2s\"\nmax-body-size = 1000");
     let command_line = place.command_line(&["--max-body-size", "2000"]);
