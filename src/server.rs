@@ -74,8 +74,11 @@ pub async fn serve(
     }
     drop(alive);
     let (admin_alive, mut admin_done) = mpsc::channel::<Infallible>(1);
-    if let Some(listener) = admin {
-        tokio::spawn(accept(listener, Face::Admin, Arc::clone(&front), admin_drain, admin_alive));
+    match admin {
+        Some(admin) => {
+            drop(tokio::spawn(accept(admin, Face::Admin, Arc::clone(&front), admin_drain, admin_alive)));
+        }
+        None => drop(admin_alive),
     }
 
     shutdown.await;

@@ -70,7 +70,9 @@ impl Bridge {
         let mut config = Config::new(backend.parse().unwrap());
         configure(&mut config);
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(tfbridge::run(config, listener, async { drop(stopped.await) }));
+        tokio::spawn(async move {
+            tfbridge::run(config, listener, async { drop(stopped.await) }).await.unwrap();
+        });
         Self { address, stop: vec![stop], _server: None }
     }
 

@@ -38,6 +38,7 @@ mod pythie;
 mod readme;
 mod reference;
 mod scripted;
+mod signals;
 mod suite;
 mod support;
 mod swaps;
