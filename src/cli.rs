@@ -8,6 +8,7 @@ mod command_line;
 mod demo;
 mod file;
 mod front;
+mod limits;
 mod load;
 mod mock;
 mod serve;

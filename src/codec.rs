@@ -3,7 +3,7 @@
 //! The codec is pure. It knows no tokio, no hyper and no tracing, does no IO and keeps no
 //! state between calls, so that it is tested, fuzzed and measured without a port. It never
 //! panics on any input, never recurses on nested input deeper than a tensor has dimensions,
-//! and allocates in proportion to the input only.
+//! and allocates in proportion to the input and within [`Limits`] only.
 //!
 //! | module | from | to |
 //! |---|---|---|
@@ -20,6 +20,7 @@ mod element;
 pub mod example;
 mod fault;
 mod half;
+mod limits;
 pub mod model;
 mod nested;
 mod number;
@@ -32,6 +33,7 @@ pub mod stream;
 mod tensor;
 mod writer;
 
+pub use limits::Limits;
 pub use nested::MAX_RANK;
 pub(crate) use tensor::MAX_REPEATED;
 pub use writer::NanStyle;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::codec::NanStyle;
 use crate::codec::signature::Signatures;
+use crate::codec::{Limits, NanStyle};
 pub use backend::{Backend, Place, Resolver};
 pub use server::{Listen, ServerConfig, ServerTls};
 
@@ -28,6 +28,7 @@ pub struct Config {
 
 /// The JSON side.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct ApiConfig {
     /// The most bytes of a request body, as sent and after decompression.
     pub max_body_size: usize,
@@ -46,6 +47,10 @@ pub struct ApiConfig {
     pub queue_timeout: Duration,
     /// How long a client may take for a piece of its body, which is of 256 KiB but for the last.
     pub body_timeout: Duration,
+    /// What a body may ask for beyond its size.
+    pub limits: Limits,
+    /// Whether tensors must have a shape that the signature allows.
+    pub check_shapes: bool,
     /// How NaN and infinities are written.
     pub nan: NanStyle,
     /// Indent all replies, not only those asked for with `?pretty`.
@@ -120,6 +125,8 @@ impl Default for ApiConfig {
             max_queue: 256,
             queue_timeout: Duration::from_secs(1),
             body_timeout: Duration::from_secs(20),
+            limits: Limits::default(),
+            check_shapes: false,
             nan: NanStyle::Literal,
             pretty: false,
             cors: false,

@@ -155,7 +155,8 @@ impl Bridge {
     {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
         call.memory.hold(memory::of_examples(&body))?;
-        let examples = offload(body.len(), move || example::decode(&body, "classify")).await?;
+        let limits = self.api.limits;
+        let examples = offload(body.len(), move || example::decode(&body, "classify", &limits)).await?;
         let request = ClassificationRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
@@ -174,7 +175,8 @@ impl Bridge {
     {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
         call.memory.hold(memory::of_examples(&body))?;
-        let examples = offload(body.len(), move || example::decode(&body, "regress")).await?;
+        let limits = self.api.limits;
+        let examples = offload(body.len(), move || example::decode(&body, "regress", &limits)).await?;
         let request = RegressionRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
@@ -192,8 +194,8 @@ impl Bridge {
     {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
         call.memory.hold(memory::of_examples(&body))?;
-        let size = body.len();
-        let decode = move || example::decode_multi_inference(&body, "multi_inference");
+        let (size, limits) = (body.len(), self.api.limits);
+        let decode = move || example::decode_multi_inference(&body, "multi_inference", &limits);
         let MultiInference { tasks, input } = offload(size, decode).await?;
         let task = |(signature_name, method_name): (String, _)| InferenceTask {
             model_spec: Some(target.to_spec(&signature_name)),

@@ -47,6 +47,7 @@
 //! | outputs of `uint16`, `half`, `bfloat16`, `complex64`, `complex128` (`dtype_half_row`, `dtype_complex64_row`, `err_complex64`) | 400 | written | extension |
 //! | `"\ude00"`, half of a surrogate pair (`string_lone_low_surrogate_accepted`) | bytes that are no UTF-8 | 400 | it stands for no character |
 //! | a row that names an input twice (`row_duplicate_member_two_rows`) | more values than the shape has | 400 | it cannot be meant |
+//! | a body of more than 512 levels (`deeply_nested_well_formed`, `deeply_nested_malformed`) | read | 400 beyond `--max-depth`, as for the other limits | it is an attack |
 //! | a NUL in an input's name (`row_name_truncated_at_nul`) | cut off at the NUL | part of the name | it cannot be meant |
 //! | the integer token `-0` for a float (`float_minus_zero_int_token`) | 0.0 | -0.0 | it is what was written |
 //! | text of floats (`float_six_digit_precision`, `float_format.json`) | six digits, else 9 or 17: `9e+06` | the shortest that reads back: `9000000.0` | the value is the same |

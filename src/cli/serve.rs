@@ -10,6 +10,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
 
 use super::front::FrontArguments;
+use super::limits::LimitArguments;
 use super::load::LoadArguments;
 use super::upstream::UpstreamArguments;
 use crate::Listeners;
@@ -57,6 +58,8 @@ pub(super) struct ApiArguments {
     timeout: Duration,
     #[command(flatten)]
     load: LoadArguments,
+    #[command(flatten)]
+    limits: LimitArguments,
     #[command(flatten)]
     front: FrontArguments,
     /// How to write NaN and infinities, which JSON has no spelling for.
@@ -108,6 +111,8 @@ impl ApiArguments {
             NanArgument::Error => NanStyle::Error,
         };
         let mut api = ApiConfig {
+            limits: self.limits.limits(),
+            check_shapes: self.limits.check_shapes,
             nan,
             pretty: self.pretty,
             cors: self.cors,

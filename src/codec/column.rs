@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::element::{self, Strings};
 use super::fault::Fault;
+use super::limits::Limits;
 use super::nested::{self, Progress, Shape, Step};
 use super::reader::Reader;
 use crate::proto::tensorflow::{DataType, TensorProto};
@@ -89,20 +90,22 @@ impl Column {
     }
 
     /// Makes room for about as many elements as a text of this length holds, within reason.
-    pub(crate) fn reserve(&mut self, text_length: usize) {
+    pub(crate) fn reserve(&mut self, text_length: usize, limits: &Limits) {
         if let (Store::Content(content), Some(width)) = (&mut self.store, super::dtype::width(self.dtype)) {
-            content.reserve((text_length / 8).saturating_mul(width).min(RESERVED));
+            let elements = (text_length / 8).min(limits.elements);
+            content.reserve(elements.saturating_mul(width).min(RESERVED));
         }
     }
 
     /// Makes room for the rest of a value of which `read` bytes of text have been read, and which
     /// has about `all`: as many elements as there have been, and a few more. A large tensor is
     /// not copied then every time that it has doubled, and takes no more memory than it needs.
-    pub(crate) fn reserve_rest(&mut self, read: usize, all: usize) {
-        if let Store::Content(content) = &mut self.store {
+    pub(crate) fn reserve_rest(&mut self, read: usize, all: usize, limits: &Limits) {
+        if let (Store::Content(content), Some(width)) = (&mut self.store, super::dtype::width(self.dtype)) {
             let expected =
                 u128::try_from(content.len()).unwrap_or_default() * all as u128 / read.max(1) as u128;
             let expected = usize::try_from(expected + expected / 64).unwrap_or_default();
+            let expected = expected.min(limits.elements.saturating_mul(width));
             content.reserve_exact(expected.saturating_sub(content.len()));
         }
     }

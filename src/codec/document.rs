@@ -1,6 +1,7 @@
 //! The outermost object of a body: its members in order, and the members all verbs share.
 
 use super::fault::Fault;
+use super::limits::Limits;
 use super::reader::Reader;
 
 /// Reads the body's outermost object. `visit` gets each member's name and reads its value.
@@ -8,9 +9,10 @@ use super::reader::Reader;
 /// Whatever follows the object is not looked at, as in the original.
 pub(crate) fn members<'a>(
     body: &'a [u8],
+    limits: &'a Limits,
     mut visit: impl FnMut(&mut Reader<'a>, &[u8]) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let mut reader = Reader::new(body);
+    let mut reader = Reader::new(body, limits);
     let first = reader.peek();
     let start = reader.at;
     if start >= body.len() {
@@ -21,7 +23,7 @@ pub(crate) fn members<'a>(
         let value = super::fault::Value::at(body, start);
         return Err(Fault::text(start, format!("JSON Value: {} Is not object", value.text)));
     }
-    let mut more = reader.open_object();
+    let mut more = reader.open_object()?;
     while more {
         let key = reader.key()?;
         reader.peek();
@@ -76,18 +78,18 @@ impl SignatureName {
 
 /// Reads a list of strings, such as `output_filter`. A value that is no list at all is `None`.
 pub(crate) fn string_list(reader: &mut Reader<'_>, name: &str) -> Result<Option<Vec<String>>, Fault> {
-    let start = reader.at;
+    let start = reader.clone();
     if reader.byte() != b'[' {
         reader.skip_value()?;
         return Ok(None);
     }
     let mut strings = Vec::new();
-    let mut more = reader.open_array();
+    let mut more = reader.open_array()?;
     while more {
         if reader.peek() != b'"' {
-            reader.at = start;
+            *reader = start.clone();
             reader.skip_value()?;
-            return Err(Fault::text(start, format!("'{name}' must be a list of strings")));
+            return Err(Fault::text(start.at, format!("'{name}' must be a list of strings")));
         }
         strings.push(String::from_utf8_lossy(reader.string()?.bytes(reader.bytes)).into_owned());
         more = reader.next_element()?;

@@ -19,7 +19,7 @@ pub(crate) trait Element {
     /// True if an element is itself written as a list, as complex numbers are.
     const IS_LIST: bool = false;
 
-    /// How many bytes `fast` gives.
+    /// How many bytes an element has in the store; `fast` gives as many.
     const WIDTH: usize = 1;
 
     /// Reads an element of the commonest form, as its bytes in the tensor.
@@ -36,16 +36,28 @@ pub(crate) trait Element {
         None
     }
 
+    /// How many elements there are.
+    fn count(store: &Self::Store) -> usize;
+
     /// Reads one element at the reader's position, where white space has been skipped.
     ///
     /// A fault leaves the position undefined.
     fn read(reader: &mut Reader<'_>, store: &mut Self::Store) -> Result<(), Fault>;
 }
 
-/// The fault of a value that is well formed, but not of this dtype.
+/// The number of elements in a store of bytes.
+macro_rules! count_of_bytes {
+    () => {
+        fn count(store: &Vec<u8>) -> usize {
+            store.len() / Self::WIDTH
+        }
+    };
+}
+
+/// The fault of a value that is well formed, but not of this dtype. The reader is at its start.
 #[cold]
-fn type_fault(reader: &mut Reader<'_>, start: usize, dtype: DataType) -> Fault {
-    reader.at = start;
+fn type_fault(reader: &mut Reader<'_>, dtype: DataType) -> Fault {
+    let start = reader.at;
     // A value that is no JSON at all is the worse fault.
     match reader.skip_value() {
         Err(fault) => fault,
@@ -69,7 +81,7 @@ fn read_float<F: Float>(reader: &mut Reader<'_>, dtype: DataType) -> Result<F, F
 fn read_any_float<F: Float>(reader: &mut Reader<'_>, dtype: DataType) -> Result<F, Fault> {
     let start = reader.at;
     if matches!(reader.byte(), b'"' | b'{' | b'[' | b't' | b'f' | b'n') {
-        return Err(type_fault(reader, start, dtype));
+        return Err(type_fault(reader, dtype));
     }
     let token = number::scan(reader.bytes, start)?;
     reader.at = token.end;
@@ -93,6 +105,8 @@ macro_rules! floats {
                 Some(store)
             }
 
+            count_of_bytes!();
+
             fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
                 let value: $float = read_float(reader, $dtype)?;
                 store.extend_from_slice(&value.to_le_bytes());
@@ -113,6 +127,9 @@ macro_rules! short_floats {
 
         impl Element for $name {
             type Store = Vec<u8>;
+            const WIDTH: usize = 2;
+
+            count_of_bytes!();
 
             fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
                 const FORMAT: Format = $format;
@@ -136,20 +153,23 @@ macro_rules! complex {
         impl Element for $name {
             type Store = Vec<u8>;
             const IS_LIST: bool = true;
+            const WIDTH: usize = 2 * size_of::<$float>();
+
+            count_of_bytes!();
 
             fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
-                let start = reader.at;
-                if reader.byte() != b'[' || !reader.open_array() {
-                    return Err(complex_fault(reader, start, $dtype));
+                let start = reader.clone();
+                if reader.byte() != b'[' || !reader.open_array()? {
+                    return Err(complex_fault(start, $dtype));
                 }
                 let real: $float = read_float(reader, $dtype)?;
                 if !reader.next_element()? {
-                    return Err(complex_fault(reader, start, $dtype));
+                    return Err(complex_fault(start, $dtype));
                 }
                 reader.peek();
                 let imaginary: $float = read_float(reader, $dtype)?;
                 if reader.next_element()? {
-                    return Err(complex_fault(reader, start, $dtype));
+                    return Err(complex_fault(start, $dtype));
                 }
                 store.extend_from_slice(&real.to_le_bytes());
                 store.extend_from_slice(&imaginary.to_le_bytes());
@@ -165,11 +185,11 @@ complex! {
 }
 
 #[cold]
-fn complex_fault(reader: &mut Reader<'_>, start: usize, dtype: DataType) -> Fault {
-    match type_fault(reader, start, dtype) {
-        fault if fault.is_syntax() => fault,
+fn complex_fault(mut reader: Reader<'_>, dtype: DataType) -> Fault {
+    match type_fault(&mut reader, dtype) {
+        fault if fault.ends_text() => fault,
         fault => {
-            let text = super::fault::Value::at(reader.bytes, start);
+            let text = super::fault::Value::at(reader.bytes, fault.at);
             let name = super::dtype::name(dtype);
             Fault::text(
                 fault.at,
@@ -201,6 +221,8 @@ macro_rules! integers {
             fn content(store: &mut Vec<u8>) -> Option<&mut Vec<u8>> {
                 Some(store)
             }
+
+            count_of_bytes!();
 
             fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
                 let start = reader.at;
@@ -240,7 +262,7 @@ fn integer_fault(reader: &mut Reader<'_>, start: usize, dtype: DataType) -> Faul
             Ok(_) => {}
         }
     }
-    type_fault(reader, start, dtype)
+    type_fault(reader, dtype)
 }
 
 pub(crate) struct Bool;
@@ -248,11 +270,13 @@ pub(crate) struct Bool;
 impl Element for Bool {
     type Store = Vec<u8>;
 
+    count_of_bytes!();
+
     fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {
         match reader.byte() {
             b't' => reader.literal("true").map(|()| store.push(1)),
             b'f' => reader.literal("false").map(|()| store.push(0)),
-            _ => Err(type_fault(reader, reader.at, DataType::DtBool)),
+            _ => Err(type_fault(reader, DataType::DtBool)),
         }
     }
 }
@@ -268,10 +292,14 @@ pub(crate) struct String;
 impl Element for String {
     type Store = Strings;
 
+    fn count(store: &Strings) -> usize {
+        store.values.len()
+    }
+
     fn read(reader: &mut Reader<'_>, store: &mut Strings) -> Result<(), Fault> {
         let start = reader.at;
         let value = match reader.byte() {
-            b'"' => match reader.string()? {
+            b'"' => match reader.string_element()? {
                 Text::Plain(range) => store.body.slice(range),
                 Text::Unescaped(bytes) => bytes.into(),
             },
@@ -282,7 +310,7 @@ impl Element for String {
                 };
                 base64(reader, start, &text)?.into()
             }
-            _ => return Err(type_fault(reader, start, DataType::DtString)),
+            _ => return Err(type_fault(reader, DataType::DtString)),
         };
         store.values.push(value);
         Ok(())
@@ -292,8 +320,20 @@ impl Element for String {
 /// The bytes of a base64 object's text: the standard alphabet, white space skipped, padding
 /// right or absent.
 pub(crate) fn base64(reader: &Reader<'_>, start: usize, text: &Text) -> Result<Vec<u8>, Fault> {
-    base64_simd::forgiving_decode_to_vec(text.bytes(reader.bytes))
-        .map_err(|_| Fault::new(start, What::Base64))
+    let (text, most) = (text.bytes(reader.bytes), reader.limits.string_size);
+    let too_large = || Err(Fault::new(start, What::StringSize(most)));
+    // Four characters are three bytes; white space and padding are nothing.
+    if text.len() / 4 * 3 > most {
+        let is_counted = |byte: &&u8| !byte.is_ascii_whitespace() && **byte != b'=';
+        if text.iter().filter(is_counted).count() / 4 * 3 > most {
+            return too_large();
+        }
+    }
+    match base64_simd::forgiving_decode_to_vec(text) {
+        Ok(bytes) if bytes.len() > most => too_large(),
+        Ok(bytes) => Ok(bytes),
+        Err(_) => Err(Fault::new(start, What::Base64)),
+    }
 }
 
 /// A dtype that JSON does not carry: only tensors without elements can be written.
@@ -302,13 +342,16 @@ pub(crate) struct Unsupported;
 impl Element for Unsupported {
     type Store = DataType;
 
+    fn count(_: &DataType) -> usize {
+        0
+    }
+
     fn read(reader: &mut Reader<'_>, dtype: &mut DataType) -> Result<(), Fault> {
-        let start = reader.at;
-        let fault = type_fault(reader, start, *dtype);
-        reader.at = start;
-        if fault.is_syntax() || (reader.byte() == b'{' && reader.base64_object().is_some()) {
+        let mut start = reader.clone();
+        let fault = type_fault(reader, *dtype);
+        if fault.ends_text() || (start.byte() == b'{' && start.base64_object().is_some()) {
             return Err(fault);
         }
-        Err(Fault::new(start, What::Unsupported(*dtype)))
+        Err(Fault::new(fault.at, What::Unsupported(*dtype)))
     }
 }

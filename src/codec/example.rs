@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::document::{self, SignatureName};
 use super::element;
-use super::fault::{Fault, Value};
+use super::fault::{Fault, Value, What};
+use super::limits::Limits;
 use super::number::{self, Integer, Plain};
 use super::reader::{Reader, Text};
 use crate::error::Result;
@@ -37,14 +38,14 @@ pub struct Examples {
 /// # Errors
 ///
 /// `INVALID_ARGUMENT` with the place and the reason.
-pub fn decode(body: &Bytes, verb: &str) -> Result<Examples> {
-    decode_members(body, verb).map_err(|fault| fault.into_error(body))
+pub fn decode(body: &Bytes, verb: &str, limits: &Limits) -> Result<Examples> {
+    decode_members(body, verb, limits).map_err(|fault| fault.into_error(body))
 }
 
-fn decode_members(body: &Bytes, verb: &str) -> Result<Examples, Fault> {
+fn decode_members(body: &Bytes, verb: &str, limits: &Limits) -> Result<Examples, Fault> {
     let mut signature_name = SignatureName::default();
     let mut places = InputPlaces::default();
-    document::members(body, |reader, key| {
+    document::members(body, limits, |reader, key| {
         if key == b"signature_name" {
             return signature_name.read(reader);
         }
@@ -52,7 +53,7 @@ fn decode_members(body: &Bytes, verb: &str) -> Result<Examples, Fault> {
         reader.skip_value()
     })?;
     let signature_name = signature_name.finish()?;
-    Ok(Examples { signature_name, input: places.input(body, verb)? })
+    Ok(Examples { signature_name, input: places.input(body, verb, limits)? })
 }
 
 /// Where the values of the members of an [`Input`] start; of each name the first one counts.
@@ -73,10 +74,11 @@ impl InputPlaces {
     }
 
     /// Decodes the members once all of the body is known to be JSON.
-    fn input(self, body: &[u8], verb: &str) -> Result<Input, Fault> {
-        let context = self.context.map(|at| example(&mut Reader { bytes: body, at })).transpose()?;
+    fn input(self, body: &[u8], verb: &str, limits: &Limits) -> Result<Input, Fault> {
+        let reader = |at| Reader::inside(body, at, 1, limits);
+        let context = self.context.map(|at| example(&mut reader(at))).transpose()?;
         let Some(at) = self.examples else {
-            let text = Value::at(body, Reader::new(body).at).text;
+            let text = Value::at(body, Reader::new(body, limits).at).text;
             return Err(Fault::text(
                 0,
                 format!(
@@ -84,7 +86,7 @@ impl InputPlaces {
                 ),
             ));
         };
-        let examples = examples(&mut Reader { bytes: body, at })?;
+        let examples = examples(&mut reader(at))?;
         let kind = match context {
             Some(context) => input::Kind::ExampleListWithContext(ExampleListWithContext {
                 examples,
@@ -106,9 +108,10 @@ fn examples(reader: &mut Reader<'_>) -> Result<Vec<Example>, Fault> {
         ));
     }
     let mut examples = Vec::new();
-    let mut more = reader.open_array();
+    let mut more = reader.open_array()?;
     while more {
         reader.peek();
+        within(examples.len(), reader)?;
         examples.push(example(reader)?);
         more = reader.next_element()?;
     }
@@ -118,6 +121,12 @@ fn examples(reader: &mut Reader<'_>) -> Result<Vec<Example>, Fault> {
     Ok(examples)
 }
 
+/// Checks that a list of so many entries may have one more, which is next.
+fn within(count: usize, reader: &Reader<'_>) -> Result<(), Fault> {
+    let most = reader.limits.elements;
+    if count < most { Ok(()) } else { Err(Fault::new(reader.at, What::Elements(most))) }
+}
+
 /// Reads an object of features. Of features with the same name the last one counts.
 fn example(reader: &mut Reader<'_>) -> Result<Example, Fault> {
     if reader.byte() != b'{' {
@@ -125,8 +134,9 @@ fn example(reader: &mut Reader<'_>) -> Result<Example, Fault> {
         return Err(Fault::text(reader.at, format!("Example must be JSON object but got JSON {kind}")));
     }
     let mut feature = HashMap::new();
-    let mut more = reader.open_object();
+    let mut more = reader.open_object()?;
     while more {
+        within(feature.len(), reader)?;
         let name = String::from_utf8_lossy(reader.key()?.bytes(reader.bytes)).into_owned();
         reader.peek();
         let value = feature_values(reader, &name)?;
@@ -140,9 +150,13 @@ fn example(reader: &mut Reader<'_>) -> Result<Example, Fault> {
 fn feature_values(reader: &mut Reader<'_>, name: &str) -> Result<Feature, Fault> {
     let mut kind = None;
     if reader.byte() == b'[' {
-        let mut more = reader.open_array();
-        while more {
+        let mut more = reader.open_array()?;
+        for count in 0.. {
+            if !more {
+                break;
+            }
             reader.peek();
+            within(count, reader)?;
             push(reader, name, &mut kind)?;
             more = reader.next_element()?;
         }
@@ -203,7 +217,7 @@ fn element(reader: &mut Reader<'_>) -> Result<Option<Element>, Fault> {
     Ok(Some(match reader.byte() {
         b't' => reader.literal("true").map(|()| Element::Int64(1))?,
         b'f' => reader.literal("false").map(|()| Element::Int64(0))?,
-        b'"' => Element::Bytes(bytes_of(reader.string()?, reader.bytes)),
+        b'"' => Element::Bytes(bytes_of(reader.string_element()?, reader.bytes)),
         b'{' => match reader.base64_object() {
             Some(text) => Element::Bytes(element::base64(reader, start, &text)?.into()),
             None => return Ok(None),

@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 
 use super::dtype;
+use super::limits::Limits;
 use super::reader::Reader;
 use crate::error::Error;
 use crate::proto::tensorflow::DataType;
@@ -40,8 +41,14 @@ pub(crate) enum What {
     ListLevel { level: usize, rank: usize },
     /// A list that is longer or shorter than its first sibling.
     ListSize { size: usize, level: usize, expected: usize },
-    /// More levels of lists than a tensor has dimensions.
-    Rank,
+    /// More levels of lists than a tensor may have dimensions.
+    Rank(usize),
+    /// More levels of objects and lists than a body may have.
+    Depth(usize),
+    /// More elements than a tensor may have.
+    Elements(usize),
+    /// A string of more bytes than an element may have.
+    StringSize(usize),
     /// Any other reason: the text for the client.
     Text(Box<str>),
 }
@@ -62,8 +69,15 @@ impl Fault {
         matches!(self.what, What::Level { .. } | What::ListLevel { .. } | What::ListSize { .. })
     }
 
-    pub(crate) fn is_syntax(&self) -> bool {
-        matches!(self.what, What::Syntax(_))
+    /// True if the text cannot be read on, whatever it is read for: it is no JSON, or nests too
+    /// deeply.
+    pub(crate) fn ends_text(&self) -> bool {
+        matches!(self.what, What::Syntax(_) | What::Depth(_))
+    }
+
+    /// True if the values are too many or too large, not wrong.
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(self.what, What::Elements(_) | What::StringSize(_))
     }
 
     /// The error for the client, with the place in front of the reason.
@@ -109,7 +123,10 @@ impl Fault {
                     "Encountered list at unexpected size: {size} at level: {level} expected size: {expected}"
                 )
             }
-            What::Rank => format!("A tensor has at most {} dimensions", super::MAX_RANK),
+            What::Rank(most) => format!("A tensor has at most {most} dimensions"),
+            What::Depth(most) => format!("More than {most} levels of nesting"),
+            What::Elements(most) => format!("More than {most} elements"),
+            What::StringSize(most) => format!("More than {most} bytes in a string"),
             What::Text(text) => text.into_string(),
         }
     }
@@ -137,7 +154,7 @@ impl Value {
     const SHOWN: usize = 256;
 
     pub(crate) fn at(body: &[u8], at: usize) -> Self {
-        let mut reader = Reader { bytes: body, at };
+        let mut reader = Reader::inside(body, at, 0, &Limits::NONE);
         let kind = match reader.peek() {
             b'n' => "Null",
             b'f' => "False",
@@ -162,53 +179,99 @@ impl Value {
     }
 }
 
+/// How many steps a pointer has at most: deeper than a tensor can nest there is nothing to see.
+const MOST_STEPS: usize = super::MAX_RANK + 4;
+
 /// The JSON pointer (RFC 6901) of the value that starts at or contains the offset.
-///
-/// It is written while the body is read up to the offset; deeper than a tensor can nest it
-/// stops, since nothing below is ever looked at.
 #[cold]
 fn pointer(body: &[u8], at: usize) -> String {
-    let mut reader = Reader::new(body);
     let mut path = String::new();
-    for _ in 0..super::MAX_RANK + 4 {
-        let first = reader.peek();
-        if reader.at >= at || !matches!(first, b'{' | b'[') {
-            break;
-        }
-        let Some(step) = step(&mut reader, first == b'{', at) else { break };
+    for step in steps(body, at).iter().take(MOST_STEPS) {
         path.push('/');
-        // The two characters that a pointer escapes.
-        path.push_str(&step.replace('~', "~0").replace('/', "~1"));
+        match step.name {
+            None => drop(write!(path, "{}", step.index)),
+            Some(start) => {
+                let name = Reader::inside(body, start, 0, &Limits::NONE).string();
+                let name = name.map(|name| String::from_utf8_lossy(name.bytes(body)).into_owned());
+                // The two characters that a pointer escapes.
+                path.push_str(&name.unwrap_or_default().replace('~', "~0").replace('/', "~1"));
+            }
+        }
     }
     path
 }
 
-/// Moves into the member or element that the offset is in: its name or index.
-fn step(reader: &mut Reader<'_>, is_object: bool, at: usize) -> Option<String> {
-    let mut name = String::new();
-    let mut more = if is_object { reader.open_object() } else { reader.open_array() };
-    for index in 0_usize.. {
-        if !more {
-            break;
-        }
-        name.clear();
-        if is_object {
-            let key = reader.key().ok()?;
-            name.push_str(&String::from_utf8_lossy(key.bytes(reader.bytes)));
-        } else {
-            let _ = write!(name, "{index}");
-        }
-        reader.peek();
-        let start = reader.at;
-        reader.skip_value().ok()?;
-        if reader.at > at {
-            if start > at {
-                return None;
+/// A step into an object or a list.
+struct Step {
+    /// Where the name of a member starts; `None` in a list.
+    name: Option<usize>,
+    /// The number of the element.
+    index: usize,
+}
+
+/// The steps to the value that starts at or contains the offset, found in one pass: a body is
+/// read once more up to there, however deep that is.
+fn steps(body: &[u8], at: usize) -> Vec<Step> {
+    let mut reader = Reader::new(body, &Limits::NONE);
+    let mut steps = Vec::new();
+    // Text that is no JSON ends the search where it stands.
+    let _ = find(&mut reader, at, &mut steps);
+    steps
+}
+
+fn find(reader: &mut Reader<'_>, at: usize, steps: &mut Vec<Step>) -> Result<(), Fault> {
+    loop {
+        let first = reader.peek();
+        if reader.at >= at {
+            // Between two values there is only what contains both.
+            if reader.at > at {
+                steps.pop();
             }
-            reader.at = start;
-            return Some(name);
+            return Ok(());
         }
-        more = if is_object { reader.next_member() } else { reader.next_element() }.ok()?;
+        let is_object = first == b'{';
+        let is_open = match first {
+            b'{' => reader.open_object()?,
+            b'[' => reader.open_array()?,
+            _ => {
+                reader.skip_value()?;
+                false
+            }
+        };
+        if is_open {
+            steps.push(Step { name: None, index: 0 });
+            name(reader, is_object, steps)?;
+            continue;
+        }
+        if reader.at > at {
+            return Ok(());
+        }
+        // A value has ended: so may the containers around it.
+        loop {
+            let Some(step) = steps.last_mut() else { return Ok(()) };
+            reader.peek();
+            if reader.at >= at {
+                steps.pop();
+                return Ok(());
+            }
+            let is_object = step.name.is_some();
+            step.index += 1;
+            let more = if is_object { reader.next_member()? } else { reader.next_element()? };
+            if more {
+                name(reader, is_object, steps)?;
+                break;
+            }
+            steps.pop();
+        }
     }
-    None
+}
+
+/// Reads the name of a member whose value the last step leads to.
+fn name(reader: &mut Reader<'_>, is_object: bool, steps: &mut [Step]) -> Result<(), Fault> {
+    if let (true, Some(step)) = (is_object, steps.last_mut()) {
+        reader.peek();
+        step.name = Some(reader.at);
+        reader.key()?;
+    }
+    Ok(())
 }

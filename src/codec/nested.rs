@@ -54,6 +54,13 @@ pub(crate) struct Progress {
     open: Vec<usize>,
 }
 
+impl Progress {
+    /// How many lists are open.
+    pub(crate) fn depth(&self) -> usize {
+        self.open.len()
+    }
+}
+
 /// What came of [`read`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -105,7 +112,7 @@ pub(crate) fn read<E: Element>(
         } else if reader.byte() == b'[' && !(E::IS_LIST && starts_element(reader)) {
             open_list(reader, depth, shape)?;
             progress.open.push(0);
-            if reader.open_array() {
+            if reader.open_array()? {
                 continue;
             }
             settle_rank(shape, depth + 1);
@@ -145,7 +152,8 @@ fn innermost_lists<E: Element>(
     let (Some(rank), Some(content)) = (shape.rank, E::content(store)) else { return 0 };
     match shape.sizes.last() {
         Some(&Some(size)) if depth > 0 && depth + 1 == rank && size > 0 => {
-            let (end, lists) = lists_of::<E>(reader.bytes, reader.at, size, content);
+            let most = most_bytes::<E>(reader);
+            let (end, lists) = lists_of::<E>(reader.bytes, reader.at, size, content, most);
             reader.at = end;
             lists
         }
@@ -211,17 +219,31 @@ impl Separator {
 /// which costs less than asking for room with every element.
 const BLOCK: usize = 2048;
 
-/// Makes room for some more values of `width` bytes and returns it. The text has been read up to
-/// `at`, and the next value takes about `text` bytes of it.
-fn block<'c>(content: &'c mut Vec<u8>, width: usize, bytes: &[u8], at: usize, text: usize) -> &'c mut [u8] {
+/// The most bytes that a tensor may have.
+fn most_bytes<E: Element>(reader: &Reader<'_>) -> usize {
+    reader.limits.elements.saturating_mul(E::WIDTH)
+}
+
+/// Makes room for some more values of `width` bytes and returns it; empty if they might be too
+/// many for a tensor of `most` bytes. The text has been read up to `at`, and the next value takes
+/// about `text` bytes of it.
+fn block<'c>(
+    content: &'c mut Vec<u8>,
+    most: usize,
+    width: usize,
+    bytes: &[u8],
+    at: usize,
+    text: usize,
+) -> &'c mut [u8] {
     let mark = content.len();
     let left = bytes.len() - at;
-    let block = (left / text.max(1) + 1).min(BLOCK / width).max(1) * width;
+    let allowed = most.saturating_sub(mark);
+    let block = (left / text.max(1) + 1).min(BLOCK / width).max(1).min(allowed / width) * width;
     if content.capacity() - mark < block {
         // What the rest will take if it is like the text so far, and a little more: a large
         // tensor is copied once then, not every time that it has doubled.
         let rest = mark.saturating_mul(left) / at.max(1);
-        content.reserve((rest + rest / 16).max(block));
+        content.reserve((rest + rest / 16).min(allowed).max(block));
     }
     content.resize(mark + block, 0);
     &mut content[mark..]
@@ -230,7 +252,13 @@ fn block<'c>(content: &'c mut Vec<u8>, width: usize, bytes: &[u8], at: usize, te
 /// Lists of exactly `size` elements, written as Python or a compact writer does it: where they
 /// end and how many they are.
 #[inline(never)]
-fn lists_of<E: Element>(bytes: &[u8], start: usize, size: usize, content: &mut Vec<u8>) -> (usize, usize) {
+fn lists_of<E: Element>(
+    bytes: &[u8],
+    start: usize,
+    size: usize,
+    content: &mut Vec<u8>,
+    most: usize,
+) -> (usize, usize) {
     let (mut end, mut lists) = (start, 0);
     let first = if bytes.get(start) == Some(&b'[') { E::fast(bytes, start + 1) } else { None };
     let Some(first) = first else { return (end, lists) };
@@ -239,7 +267,10 @@ fn lists_of<E: Element>(bytes: &[u8], start: usize, size: usize, content: &mut V
     let mut at = Some(start + 1);
     while let Some(start) = at {
         let mark = content.len();
-        let block = block(content, width, bytes, start, text);
+        let block = block(content, most, width, bytes, start, text);
+        if block.is_empty() {
+            break;
+        }
         let written;
         (at, written) = fill_lists::<E>(bytes, start, separator, block, width, &mut end);
         content.truncate(mark + written);
@@ -291,7 +322,7 @@ fn fill_lists<E: Element>(
 /// Elements of one list, as far as they are written plainly, but never the last one of the
 /// list: where they end, behind the separator, and how many they are.
 #[inline(never)]
-fn elements_of<E: Element>(bytes: &[u8], start: usize, content: &mut Vec<u8>) -> (usize, usize) {
+fn elements_of<E: Element>(bytes: &[u8], start: usize, content: &mut Vec<u8>, most: usize) -> (usize, usize) {
     let (mut at, mut count) = (start, 0);
     let Some(first) = E::fast(bytes, start) else { return (at, count) };
     let separator = Separator::of(first.behind);
@@ -300,7 +331,9 @@ fn elements_of<E: Element>(bytes: &[u8], start: usize, content: &mut Vec<u8>) ->
     while more {
         let mark = content.len();
         let mut written = 0;
-        for room in block(content, E::WIDTH, bytes, at, text).chunks_exact_mut(E::WIDTH) {
+        let block = block(content, most, E::WIDTH, bytes, at, text);
+        more = !block.is_empty();
+        for room in block.chunks_exact_mut(E::WIDTH) {
             match E::fast(bytes, at) {
                 Some(element) if separator.is(element.behind) => {
                     room.copy_from_slice(element.value.as_ref());
@@ -335,7 +368,8 @@ enum Run {
 fn run<E: Element>(reader: &mut Reader<'_>, store: &mut E::Store, count: &mut usize) -> Result<Run, Fault> {
     loop {
         if let Some(content) = E::content(store) {
-            let (end, elements) = elements_of::<E>(reader.bytes, reader.at, content);
+            let most = most_bytes::<E>(reader);
+            let (end, elements) = elements_of::<E>(reader.bytes, reader.at, content, most);
             reader.at = end;
             *count += elements;
         }
@@ -344,7 +378,7 @@ fn run<E: Element>(reader: &mut Reader<'_>, store: &mut E::Store, count: &mut us
             b'[' if !(E::IS_LIST && starts_element(reader)) => return Ok(Run::List),
             _ => {}
         }
-        E::read(reader, store)?;
+        read_one::<E>(reader, store)?;
         *count += 1;
         if !reader.next_element()? {
             return Ok(Run::Closed);
@@ -357,7 +391,17 @@ fn run<E: Element>(reader: &mut Reader<'_>, store: &mut E::Store, count: &mut us
 /// first item is no list.
 fn starts_element(reader: &Reader<'_>) -> bool {
     let mut ahead = reader.clone();
-    ahead.open_array() && ahead.byte() != b'['
+    matches!(ahead.open_array(), Ok(true)) && ahead.byte() != b'['
+}
+
+/// Reads one element if the tensor may have one more.
+#[inline(always)]
+fn read_one<E: Element>(reader: &mut Reader<'_>, store: &mut E::Store) -> Result<(), Fault> {
+    let most = reader.limits.elements;
+    if E::count(store) >= most {
+        return Err(Fault::new(reader.at, What::Elements(most)));
+    }
+    E::read(reader, store)
 }
 
 fn read_element<E: Element>(
@@ -367,7 +411,7 @@ fn read_element<E: Element>(
     store: &mut E::Store,
 ) -> Result<(), Fault> {
     let start = reader.at;
-    E::read(reader, store)?;
+    read_one::<E>(reader, store)?;
     settle_rank(shape, depth);
     match shape.rank {
         Some(rank) if rank != depth => {
@@ -386,7 +430,9 @@ fn open_list(reader: &Reader<'_>, depth: usize, shape: &mut Shape) -> Result<(),
     match shape.rank {
         Some(rank) if depth >= rank => Err(Fault::new(reader.at, What::ListLevel { level: depth, rank })),
         Some(_) => Ok(()),
-        None if depth == MAX_RANK => Err(Fault::new(reader.at, What::Rank)),
+        None if depth >= reader.limits.most_dimensions() => {
+            Err(Fault::new(reader.at, What::Rank(reader.limits.most_dimensions())))
+        }
         None => {
             shape.sizes.push(None);
             Ok(())

@@ -17,6 +17,7 @@ mod columnar;
 mod guess;
 mod reply;
 mod row;
+mod shapes;
 
 use std::collections::HashMap;
 
@@ -24,6 +25,7 @@ use bytes::Bytes;
 
 use super::document::{self, SignatureName};
 use super::fault::Fault;
+use super::limits::Limits;
 use super::reader::Reader;
 use super::signature::{Signature, Signatures};
 use super::stream::Stream;
@@ -31,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
 pub use guess::decode_guessed;
 pub use reply::encode;
+pub use shapes::check_shapes;
 
 /// How a predict body is laid out, and so its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,19 +63,25 @@ pub struct Predict {
 ///
 /// `INVALID_ARGUMENT` with the place and the reason, `UNIMPLEMENTED` for a dtype that JSON
 /// cannot carry (in the columnar format, as the original has it).
-pub fn decode(body: &Bytes, signatures: &Signatures) -> Result<Predict> {
-    decode_after(body, signatures, None)
+pub fn decode(body: &Bytes, signatures: &Signatures, limits: &Limits) -> Result<Predict> {
+    decode_after(body, signatures, limits, None)
 }
 
 /// Decodes a body of which a [`Stream`] may have decoded the values already.
-pub(crate) fn decode_after(body: &Bytes, signatures: &Signatures, stream: Option<Stream>) -> Result<Predict> {
+pub(crate) fn decode_after(
+    body: &Bytes,
+    signatures: &Signatures,
+    limits: &Limits,
+    stream: Option<Stream>,
+) -> Result<Predict> {
     let mut stream = stream;
     let mut members = Members::default();
     let mut attempt: Option<(String, Result<Inputs, Fault>)> = None;
     members
-        .read(body, |reader, format, name| {
-            let start = reader.at;
-            if let Some((end, inputs)) = stream.take().and_then(|stream| stream.finish(body, start, name)) {
+        .read(body, limits, |reader, format, name| {
+            let start = reader.clone();
+            if let Some((end, inputs)) = stream.take().and_then(|stream| stream.finish(body, start.at, name))
+            {
                 reader.at = end;
                 attempt = Some((name.to_owned(), Ok(inputs)));
                 return Ok(());
@@ -82,10 +91,10 @@ pub(crate) fn decode_after(body: &Bytes, signatures: &Signatures, stream: Option
             let result = decode_values(reader, body, format, signature);
             if let Err(fault) = &result {
                 // What is no JSON further on comes first.
-                if fault.is_syntax() {
+                if fault.ends_text() {
                     return result.map(drop);
                 }
-                reader.at = start;
+                *reader = start;
                 reader.skip_value()?;
             }
             attempt = Some((name.to_owned(), result));
@@ -109,7 +118,7 @@ pub(crate) fn decode_after(body: &Bytes, signatures: &Signatures, stream: Option
     let output_filter = output_filter.unwrap_or_default();
     let inputs = match attempt {
         Some((name, result)) if name == signature_name => result,
-        _ => decode_values(&mut Reader { bytes: body, at: start }, body, format, signature),
+        _ => decode_values(&mut Reader::inside(body, start, 1, limits), body, format, signature),
     };
     match inputs {
         Ok(inputs) => Ok(Predict { signature_name, format, inputs, output_filter }),
@@ -123,10 +132,10 @@ pub(crate) fn decode_after(body: &Bytes, signatures: &Signatures, stream: Option
 /// # Errors
 ///
 /// `INVALID_ARGUMENT` as from [`decode`].
-pub fn check(body: &[u8]) -> Result<()> {
+pub fn check(body: &[u8], limits: &Limits) -> Result<()> {
     let mut members = Members::default();
     members
-        .read(body, |reader, _, _| reader.skip_value())
+        .read(body, limits, |reader, _, _| reader.skip_value())
         .and_then(|()| members.signature_name.finish())
         .map(drop)
         .map_err(|fault| fault.into_error(body))
@@ -173,9 +182,10 @@ impl Members {
     fn read<'a>(
         &mut self,
         body: &'a [u8],
+        limits: &'a Limits,
         mut values: impl FnMut(&mut Reader<'a>, Format, &str) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        document::members(body, |reader, key| {
+        document::members(body, limits, |reader, key| {
             let (place, format) = match key {
                 b"instances" => (&mut self.instances, Format::Row),
                 b"inputs" => (&mut self.inputs, Format::Columnar),
@@ -199,7 +209,7 @@ impl Members {
             return reader.skip_value();
         }
         match document::string_list(reader, "output_filter") {
-            Err(fault) if fault.is_syntax() => return Err(fault),
+            Err(fault) if fault.ends_text() => return Err(fault),
             result => self.output_filter = result.transpose(),
         }
         Ok(())

@@ -3,18 +3,22 @@
 //! The dialect is strict JSON with the bare tokens `NaN`, `Inf` and `Infinity` (each with an
 //! optional minus sign), an optional byte order mark in front, and raw bytes in strings that
 //! need not be UTF-8. The reader allocates only for strings with escapes, never recurses, and
-//! accepts any depth of nesting in a value that is skipped.
+//! counts the levels that it is in: nothing is read deeper than [`Limits::depth`].
 
 use std::ops::Range;
 
 use super::fault::{Fault, What};
+use super::limits::Limits;
 use super::number;
 
-/// A position in JSON text. Copy `at` to remember a place, assign it to go back.
+/// A position in JSON text. Clone it to remember a place, assign the clone to go back.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,
+    pub(crate) limits: &'a Limits,
+    /// How many objects and lists are open.
+    depth: usize,
 }
 
 /// The content of a JSON string: a range of the text, or bytes of its own where escapes stood.
@@ -36,9 +40,14 @@ impl Text {
 
 impl<'a> Reader<'a> {
     /// A reader at the start of the text, after a byte order mark if there is one.
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], limits: &'a Limits) -> Self {
         let at = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-        Self { bytes, at }
+        Self { bytes, at, limits, depth: 0 }
+    }
+
+    /// A reader at a place that another one has been at, with `depth` objects and lists open.
+    pub(crate) fn inside(bytes: &'a [u8], at: usize, depth: usize, limits: &'a Limits) -> Self {
+        Self { bytes, at, limits, depth }
     }
 
     pub(crate) fn fault<T>(&self, text: &'static str) -> Result<T, Fault> {
@@ -64,13 +73,34 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes `{`, and `}` if the object is empty. True if there are members to read.
-    pub(crate) fn open_object(&mut self) -> bool {
-        self.at += 1;
-        if self.peek() == b'}' {
-            self.at += 1;
-            return false;
+    pub(crate) fn open_object(&mut self) -> Result<bool, Fault> {
+        self.open(b'}')
+    }
+
+    /// Takes `[`, and `]` if the array is empty. True if there are elements to read.
+    pub(crate) fn open_array(&mut self) -> Result<bool, Fault> {
+        self.open(b']')
+    }
+
+    #[inline]
+    fn open(&mut self, close: u8) -> Result<bool, Fault> {
+        if self.depth >= self.limits.depth {
+            return Err(Fault::new(self.at, What::Depth(self.limits.depth)));
         }
-        true
+        self.at += 1;
+        if self.peek() == close {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.depth += 1;
+        Ok(true)
+    }
+
+    /// Takes the bracket at the position, which ends the innermost object or list.
+    #[inline(always)]
+    fn close(&mut self) {
+        self.at += 1;
+        self.depth = self.depth.saturating_sub(1);
     }
 
     /// Reads a member's name and the colon behind it.
@@ -91,7 +121,7 @@ impl<'a> Reader<'a> {
         match self.peek() {
             b',' => self.at += 1,
             b'}' => {
-                self.at += 1;
+                self.close();
                 return Ok(false);
             }
             _ => return self.fault("Missing a comma or '}' after an object member."),
@@ -99,22 +129,12 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// Takes `[`, and `]` if the array is empty. True if there are elements to read.
-    pub(crate) fn open_array(&mut self) -> bool {
-        self.at += 1;
-        if self.peek() == b']' {
-            self.at += 1;
-            return false;
-        }
-        true
-    }
-
     /// After an element: true if another follows, false after the closing bracket.
     pub(crate) fn next_element(&mut self) -> Result<bool, Fault> {
         match self.peek() {
             b',' => self.at += 1,
             b']' => {
-                self.at += 1;
+                self.close();
                 return Ok(false);
             }
             _ => return self.fault("Missing a comma or ']' after an array element."),
@@ -125,6 +145,22 @@ impl<'a> Reader<'a> {
     /// Reads a string; the position is at its opening quote.
     #[inline]
     pub(crate) fn string(&mut self) -> Result<Text, Fault> {
+        self.text(usize::MAX)
+    }
+
+    /// Reads a string that is an element of a tensor, and so limited in size.
+    #[inline]
+    pub(crate) fn string_element(&mut self) -> Result<Text, Fault> {
+        let (start, most) = (self.at, self.limits.string_size);
+        match self.text(most)? {
+            Text::Plain(range) if range.len() > most => Err(Fault::new(start, What::StringSize(most))),
+            text => Ok(text),
+        }
+    }
+
+    /// Reads a string, of which at most so many bytes are put together where it has escapes.
+    #[inline(always)]
+    fn text(&mut self, most: usize) -> Result<Text, Fault> {
         let start = self.at + 1;
         let rest = self.bytes.get(start..).unwrap_or_default();
         // Most names and labels are short: a plain loop beats the set-up of a vector search.
@@ -134,15 +170,15 @@ impl<'a> Reader<'a> {
                     self.at = start + length + 1;
                     return Ok(Text::Plain(start..start + length));
                 }
-                b'\\' | 0..=0x1F => return self.string_from(start, length),
+                b'\\' | 0..=0x1F => return self.string_from(start, length, most),
                 _ => {}
             }
         }
-        self.string_from(start, rest.len().min(16))
+        self.string_from(start, rest.len().min(16), most)
     }
 
     /// Goes on with a string whose first `length` bytes are known to be plain.
-    fn string_from(&mut self, start: usize, length: usize) -> Result<Text, Fault> {
+    fn string_from(&mut self, start: usize, length: usize, most: usize) -> Result<Text, Fault> {
         let from = start + length;
         let rest = self.bytes.get(from..).unwrap_or_default();
         let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
@@ -158,7 +194,7 @@ impl<'a> Reader<'a> {
                 self.at += 1;
                 Ok(Text::Plain(start..from + plain))
             }
-            b'\\' => self.unescape(start),
+            b'\\' => self.unescape(start, most),
             _ => self.fault("Missing a closing quotation mark in string."),
         }
     }
@@ -173,12 +209,19 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the rest of a string that has an escape at the position.
-    fn unescape(&mut self, start: usize) -> Result<Text, Fault> {
+    fn unescape(&mut self, start: usize, most: usize) -> Result<Text, Fault> {
+        let too_large = || Err(Fault::new(start - 1, What::StringSize(most)));
+        if self.at - start > most {
+            return too_large();
+        }
         let mut text = self.bytes[start..self.at].to_vec();
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let plain =
                 rest.iter().position(|&byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)).unwrap_or(rest.len());
+            if text.len().saturating_add(plain) > most {
+                return too_large();
+            }
             text.extend_from_slice(&rest[..plain]);
             self.at += plain;
             match self.byte() {
@@ -251,16 +294,16 @@ impl<'a> Reader<'a> {
     ///
     /// The position is at the opening brace.
     pub(crate) fn base64_object(&mut self) -> Option<Text> {
-        let start = self.at;
+        let start = self.clone();
         let text = self.base64_members();
         if text.is_none() {
-            self.at = start;
+            *self = start;
         }
         text
     }
 
     fn base64_members(&mut self) -> Option<Text> {
-        if !self.open_object() {
+        if !self.open_object().ok()? {
             return None;
         }
         let key = self.key().ok()?;
@@ -271,24 +314,24 @@ impl<'a> Reader<'a> {
         if self.peek() != b'}' {
             return None;
         }
-        self.at += 1;
+        self.close();
         Some(text)
     }
 
-    /// Reads past one value of any kind and depth, checking its syntax.
+    /// Reads past one value of any kind, checking its syntax.
     pub(crate) fn skip_value(&mut self) -> Result<(), Fault> {
         let mut open = OpenContainers::default();
         loop {
             match self.peek() {
                 b'{' => {
-                    if self.open_object() {
+                    if self.open_object()? {
                         open.push(true);
                         self.key()?;
                         continue;
                     }
                 }
                 b'[' => {
-                    if self.open_array() {
+                    if self.open_array()? {
                         open.push(false);
                         continue;
                     }

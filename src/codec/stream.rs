@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::column::Column;
 use super::dtype;
+use super::limits::Limits;
 use super::nested::{Progress, Step};
 use super::predict::Inputs;
 use super::reader::Reader;
@@ -16,8 +17,8 @@ use super::signature::Signatures;
 use crate::proto::tensorflow::DataType;
 
 /// The decoder of a body that is still arriving.
-#[derive(Default)]
 pub struct Stream {
+    limits: Limits,
     state: State,
 }
 
@@ -27,10 +28,8 @@ impl std::fmt::Debug for Stream {
     }
 }
 
-#[derive(Default)]
 enum State {
     /// The values have not been looked for.
-    #[default]
     Fresh,
     Running(Box<Values>),
     /// The body is not of the kind that can be decoded in parts.
@@ -56,8 +55,8 @@ struct Values {
 impl Stream {
     /// A decoder that has seen nothing.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, state: State::Fresh }
     }
 
     /// Decodes as much as it can of the body so far, which starts where it always started.
@@ -66,8 +65,8 @@ impl Stream {
     /// them.
     pub fn feed(&mut self, body: &[u8], expected: usize, signatures: &Signatures) {
         if matches!(self.state, State::Fresh) {
-            self.state =
-                find(body, signatures).map_or(State::Abandoned, |values| State::Running(Box::new(values)));
+            self.state = find(body, signatures, &self.limits)
+                .map_or(State::Abandoned, |values| State::Running(Box::new(values)));
         }
         let State::Running(values) = &mut self.state else { return };
         // Cut behind the last comma: no number is seen in part.
@@ -78,13 +77,13 @@ impl Stream {
         if values.done {
             return;
         }
-        if values.advance(part).is_none() {
+        if values.advance(part, &self.limits).is_none() {
             self.state = State::Abandoned;
             return;
         }
         let (read, all) = (values.at - values.start, expected.saturating_sub(values.start));
         if all > read {
-            values.column.reserve_rest(read, all);
+            values.column.reserve_rest(read, all, &self.limits);
         }
     }
 
@@ -106,7 +105,7 @@ impl Stream {
             return None;
         }
         if !values.done {
-            values.advance(body)?;
+            values.advance(body, &self.limits)?;
         }
         values.done.then(|| (values.at, Inputs::from([(values.input_name, values.column.into_tensor())])))
     }
@@ -114,8 +113,9 @@ impl Stream {
 
 impl Values {
     /// Decodes up to the end of the text; `None` if there is a fault.
-    fn advance(&mut self, text: &[u8]) -> Option<()> {
-        let mut reader = Reader { bytes: text, at: self.at };
+    fn advance(&mut self, text: &[u8], limits: &Limits) -> Option<()> {
+        // Around the lists that are open there is the body's object.
+        let mut reader = Reader::inside(text, self.at, 1 + self.progress.depth(), limits);
         let step = self.column.read_part(&mut reader, &mut self.progress).ok()?;
         self.at = reader.at;
         self.done = step == Step::Done;
@@ -124,9 +124,9 @@ impl Values {
 }
 
 /// Finds the values in the first part of a body, if they are a list for one numeric input.
-fn find(body: &[u8], signatures: &Signatures) -> Option<Values> {
-    let mut reader = Reader::new(body);
-    if reader.peek() != b'{' || !reader.open_object() {
+fn find(body: &[u8], signatures: &Signatures, limits: &Limits) -> Option<Values> {
+    let mut reader = Reader::new(body, limits);
+    if reader.peek() != b'{' || !reader.open_object().ok()? {
         return None;
     }
     let mut signature_name = String::new();
@@ -154,7 +154,7 @@ fn find(body: &[u8], signatures: &Signatures) -> Option<Values> {
     // A list whose first entry is an object is not a list of numbers; one whose first entry has
     // not arrived may turn out to be empty.
     let mut ahead = reader.clone();
-    if !ahead.open_array() || matches!(ahead.byte(), b'{' | 0) {
+    if !ahead.open_array().ok()? || matches!(ahead.byte(), b'{' | 0) {
         return None;
     }
     Some(Values {

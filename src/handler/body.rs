@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::offload;
+use crate::codec::Limits;
 use crate::codec::signature::Signatures;
 use crate::codec::stream::Stream;
 use crate::config::ApiConfig;
@@ -46,7 +47,7 @@ const FREE_INFLATION: usize = 1 << 20;
 
 /// The limits of a body.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct BodyLimits {
     /// The most bytes, as sent and inflated.
     pub(super) size: usize,
     /// How many times larger inflating may make it.
@@ -55,9 +56,23 @@ pub(super) struct Limits {
     pub(super) pace: Duration,
 }
 
-impl From<&ApiConfig> for Limits {
+impl From<&ApiConfig> for BodyLimits {
     fn from(config: &ApiConfig) -> Self {
         Self { size: config.max_body_size, ratio: config.max_inflate_ratio, pace: config.body_timeout }
+    }
+}
+
+/// What it takes to decode a body while it arrives.
+#[derive(Clone)]
+pub(super) struct Decoding {
+    known: Arc<Known>,
+    limits: Limits,
+}
+
+impl Decoding {
+    /// Decoding with these signatures, within limits.
+    pub(super) fn new(known: &Arc<Known>, limits: Limits) -> Self {
+        Self { known: Arc::clone(known), limits }
     }
 }
 
@@ -66,16 +81,16 @@ impl From<&ApiConfig> for Limits {
 /// The call holds the memory for it, and for what is decoded.
 pub(super) async fn read<B>(
     request: Request<B>,
-    limits: Limits,
+    limits: BodyLimits,
     call: &Call,
-    known: Option<Arc<Known>>,
+    decoding: Option<Decoding>,
 ) -> Result<(Bytes, Option<Stream>)>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
     let is_gzip = is_gzip(request.headers());
-    let known = known.filter(|_| !is_gzip);
-    let collecting = collect(request, limits, &call.memory, known);
+    let decoding = decoding.filter(|_| !is_gzip);
+    let collecting = collect(request, limits, &call.memory, decoding);
     let (body, stream) = call.deadline.limit("reading the body", collecting).await??;
     if is_gzip {
         // A little gzip can be a lot of text.
@@ -88,9 +103,9 @@ where
 
 async fn collect<B>(
     request: Request<B>,
-    limits: Limits,
+    limits: BodyLimits,
     memory: &Account,
-    known: Option<Arc<Known>>,
+    decoding: Option<Decoding>,
 ) -> Result<(Bytes, Option<Stream>)>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
@@ -109,7 +124,7 @@ where
         memory.hold(first.len())?;
         return Ok((first, None));
     }
-    let mut collector = Collector::new(announced, known);
+    let mut collector = Collector::new(announced, decoding);
     let mut next = Some(first);
     while let Some(data) = next {
         let length = collector.length + data.len();
@@ -179,10 +194,10 @@ enum Place {
 }
 
 impl Collector {
-    fn new(announced: Option<usize>, known: Option<Arc<Known>>) -> Self {
-        let signatures = known.as_ref().and_then(|known| known.signatures.as_ref());
+    fn new(announced: Option<usize>, decoding: Option<Decoding>) -> Self {
+        let signatures = decoding.as_ref().and_then(|decoding| decoding.known.signatures.as_ref());
         let width = signatures.map_or(0, Signatures::widest_number);
-        let buffer = Buffer { announced, known, bytes: BytesMut::new(), stream: None, decoded: 0 };
+        let buffer = Buffer { announced, decoding, bytes: BytesMut::new(), stream: None, decoded: 0 };
         Self { length: 0, announced, width, held: 0, place: Place::Here(buffer) }
     }
 
@@ -246,7 +261,7 @@ fn lost(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
 #[derive(Default)]
 struct Buffer {
     announced: Option<usize>,
-    known: Option<Arc<Known>>,
+    decoding: Option<Decoding>,
     bytes: BytesMut,
     stream: Option<Stream>,
     decoded: usize,
@@ -268,11 +283,12 @@ impl Buffer {
             self.bytes.reserve(expected(self.announced, length) - self.bytes.len());
         }
         self.bytes.extend_from_slice(data);
-        if let Some(signatures) = self.known.as_ref().and_then(|known| known.signatures.as_ref())
+        if let Some(Decoding { known, limits }) = &self.decoding
+            && let Some(signatures) = &known.signatures
             && self.bytes.len() - self.decoded >= STREAM_STEP
         {
             let expected = expected(self.announced, self.bytes.len());
-            self.stream.get_or_insert_with(Stream::new).feed(&self.bytes, expected, signatures);
+            self.stream.get_or_insert_with(|| Stream::new(*limits)).feed(&self.bytes, expected, signatures);
             self.decoded = self.bytes.len();
         }
     }
@@ -336,7 +352,7 @@ fn is_gzip(headers: &HeaderMap) -> bool {
 
 /// Inflates a body of one gzip member, like the original: what is no such thing is an error
 /// with the status that its empty document has.
-fn inflate(body: &[u8], limits: Limits, memory: &Account) -> Result<Bytes> {
+fn inflate(body: &[u8], limits: BodyLimits, memory: &Account) -> Result<Bytes> {
     const STEP: usize = 64 << 10;
     let broken = |reason: &str| {
         Error::invalid_argument(format!("JSON Parse error: The document is empty (the gzip body {reason})"))
@@ -381,7 +397,7 @@ mod tests {
     use crate::upstream::Memory;
 
     fn inflate(body: &[u8], size: usize) -> Result<Bytes> {
-        let limits = Limits { size, ratio: 100, pace: Duration::ZERO };
+        let limits = BodyLimits { size, ratio: 100, pace: Duration::ZERO };
         super::inflate(body, limits, &Memory::new(1 << 30).account())
     }
 

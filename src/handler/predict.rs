@@ -7,7 +7,8 @@ use http::Request;
 use http_body::Body;
 use tonic::Code;
 
-use super::{Bridge, Reply, body, memory, offload, version};
+use super::body::{self, Decoding};
+use super::{Bridge, Reply, memory, offload, version};
 use crate::codec;
 use crate::codec::predict::{self, Format, Predict};
 use crate::codec::stream::Stream;
@@ -30,12 +31,13 @@ impl Bridge {
     {
         // The signatures come first, so that numbers are decoded while the body arrives.
         let known = self.signatures.get(target, call).await;
-        let signatures = known.as_ref().ok().map(Arc::clone);
-        let (body, stream) = body::read(request, (&self.api).into(), call, signatures).await?;
+        let decoding = known.as_ref().ok().map(|known| Decoding::new(known, self.api.limits));
+        let (body, stream) = body::read(request, (&self.api).into(), call, decoding).await?;
         let known = match known {
             Ok(known) => known,
             Err(error) => {
-                let checked = offload(body.len(), move || predict::check(&body)).await;
+                let limits = self.api.limits;
+                let checked = offload(body.len(), move || predict::check(&body, &limits)).await;
                 return Err(checked.err().unwrap_or(error));
             }
         };
@@ -100,7 +102,7 @@ impl Bridge {
         call: &Call,
     ) -> Result<(Format, PredictResponse)> {
         let Predict { signature_name, format, inputs, output_filter } =
-            call.deadline.limit("decoding the body", decode(body, known, stream, call)).await??;
+            call.deadline.limit("decoding the body", self.decode(body, known, stream, call)).await??;
         let request = PredictRequest {
             model_spec: Some(target.to_spec(&signature_name)),
             inputs,
@@ -109,21 +111,32 @@ impl Bridge {
         };
         Ok((format, self.upstream.predict(request, call).await?))
     }
-}
 
-async fn decode(body: &Bytes, known: &Arc<Known>, stream: Option<Stream>, call: &Call) -> Result<Predict> {
-    // What a stream has decoded already takes no time any more, and no more memory.
-    let size = stream.as_ref().map_or(body.len(), |stream| stream.remaining(body));
-    call.memory.hold(memory::of_tensors(&body[body.len() - size..], known.signatures.as_ref()))?;
-    let (text, known) = (body.clone(), Arc::clone(known));
-    let decoded = offload(size, move || match &known.signatures {
-        Some(signatures) => predict::decode_after(&text, signatures, stream),
-        None => predict::decode_guessed(&text),
-    })
-    .await?;
-    // A string is in the body and in the message to the backend.
-    call.memory.settle(2 * body.len() + decoded.inputs.values().map(size_of_tensor).sum::<usize>());
-    Ok(decoded)
+    async fn decode(
+        &self,
+        body: &Bytes,
+        known: &Arc<Known>,
+        stream: Option<Stream>,
+        call: &Call,
+    ) -> Result<Predict> {
+        // What a stream has decoded already takes no time any more, and no more memory.
+        let size = stream.as_ref().map_or(body.len(), |stream| stream.remaining(body));
+        call.memory.hold(memory::of_tensors(&body[body.len() - size..], known.signatures.as_ref()))?;
+        let (text, known) = (body.clone(), Arc::clone(known));
+        let (limits, check_shapes) = (self.api.limits, self.api.check_shapes);
+        let decoded = offload(size, move || {
+            let Some(signatures) = &known.signatures else { return predict::decode_guessed(&text, &limits) };
+            let decoded = predict::decode_after(&text, signatures, &limits, stream)?;
+            if check_shapes {
+                predict::check_shapes(&text, &decoded, signatures)?;
+            }
+            Ok(decoded)
+        })
+        .await?;
+        // A string is in the body and in the message to the backend.
+        call.memory.settle(2 * body.len() + decoded.inputs.values().map(size_of_tensor).sum::<usize>());
+        Ok(decoded)
+    }
 }
 
 /// How many bytes a decoded tensor takes besides those that it shares with the body.

@@ -59,7 +59,7 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let limits = body::Limits { size: MAX_SIZE, ..(&self.api).into() };
+        let limits = body::BodyLimits { size: MAX_SIZE, ..(&self.api).into() };
         let (body, _) = body::read(request, limits, call, None).await?;
         let config = model::decode_reload(&body)?;
         let answers = self.upstream.reload(&config, call).await?;

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use payload::{Decode, Encode};
 use prost::Message;
-use tfbridge::codec::NanStyle;
 use tfbridge::codec::predict::{self, Format};
+use tfbridge::codec::{Limits, NanStyle};
 use tfbridge::proto::tensorflow::serving::PredictRequest;
 
 /// How long the rounds of one payload go on.
@@ -47,13 +47,14 @@ fn main() {
 
 fn bench_decode(payload: &Decode, time: Duration) {
     let body = Bytes::from(payload.json.clone());
+    let limits = Limits::default();
     let ours = || {
-        let decoded = predict::decode(&body, &payload.signatures).expect("the payload is valid");
+        let decoded = predict::decode(&body, &payload.signatures, &limits).expect("the payload is valid");
         black_box(decoded.inputs.len());
     };
     // As TensorFlow Serving's converter was measured: to the bytes that go to the model server.
     let serialized = || {
-        let decoded = predict::decode(&body, &payload.signatures).expect("the payload is valid");
+        let decoded = predict::decode(&body, &payload.signatures, &limits).expect("the payload is valid");
         let request = PredictRequest { inputs: decoded.inputs, ..PredictRequest::default() };
         black_box(request.encode_to_vec());
     };

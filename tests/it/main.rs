@@ -30,6 +30,7 @@ mod faults;
 mod hardening;
 mod headers;
 mod http;
+mod limits;
 mod load;
 mod log;
 mod pool;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tfbridge::codec::predict::{self, Format};
 use tfbridge::codec::signature::{DEFAULT_SIGNATURE, Input, Signature, Signatures};
 use tfbridge::codec::stream::Stream;
-use tfbridge::codec::{NanStyle, dtype, example, pretty};
+use tfbridge::codec::{Limits, NanStyle, dtype, example, pretty};
 use tfbridge::error::Error;
 use tfbridge::proto::tensorflow::{DataType, TensorProto, TensorShapeProto};
 use tfbridge::route::{self, Route, Target, Version};
@@ -64,7 +64,7 @@ fn signatures(dtype: DataType) -> Signatures {
 }
 
 pub fn decode(body: impl Into<Bytes>, dtype: DataType) -> Result<TensorProto, Error> {
-    predict::decode(&body.into(), &signatures(dtype))
+    predict::decode(&body.into(), &signatures(dtype), &Limits::default())
         .map(|mut predict| predict.inputs.remove("x_bytes").unwrap())
 }
 
@@ -470,11 +470,11 @@ proptest! {
         step in 1..40_usize,
     ) {
         let body = Bytes::from(mutate(body, &mutations));
-        let checked = predict::check(&body);
+        let checked = predict::check(&body, &Limits::default());
         let decoded = decode(body.clone(), dtype);
-        let examples = example::decode(&body, "classify");
-        let tasks = example::decode_multi_inference(&body, "multi_inference");
-        let guessed = predict::decode_guessed(&body);
+        let examples = example::decode(&body, "classify", &Limits::default());
+        let tasks = example::decode_multi_inference(&body, "multi_inference", &Limits::default());
+        let guessed = predict::decode_guessed(&body, &Limits::default());
         match &guessed {
             Ok(guessed) => {
                 let input = |(name, tensor): (&String, &TensorProto)| {
@@ -483,14 +483,14 @@ proptest! {
                 let signature = Signature::new(guessed.inputs.iter().map(input).collect());
                 let name = Some(&guessed.signature_name).filter(|name| !name.is_empty());
                 let name = name.map_or(DEFAULT_SIGNATURE, String::as_str).to_owned();
-                let told = predict::decode(&body, &Signatures::from_iter([(name, signature)]));
+                let told = predict::decode(&body, &Signatures::from_iter([(name, signature)]), &Limits::default());
                 prop_assert_eq!(guessed, &told.unwrap());
             }
             Err(error) => if let Err(checked) = &checked {
                 prop_assert_eq!(error.message(), checked.message());
             }
         }
-        let mut stream = Stream::new();
+        let mut stream = Stream::new(Limits::default());
         (step..=body.len()).step_by(step).for_each(|end| stream.feed(&body[..end], body.len(), &signatures(dtype)));
 
         let Ok(text) = std::str::from_utf8(&body) else { return Ok(()) };

@@ -7,6 +7,7 @@ use std::{env, fs};
 
 use base64_simd::STANDARD as BASE64;
 use serde_json::{Value, json};
+use tfbridge::codec::Limits;
 use tfbridge::codec::predict;
 use tfbridge::codec::signature::{Input, Signature, Signatures};
 use tfbridge::proto::tensorflow::DataType;
@@ -49,7 +50,7 @@ fn check(id: &str, case: &Value, reply: &str) {
     let signatures: Signatures =
         [("serving_default".to_owned(), Signature::new(vec![input]))].into_iter().collect();
     let body = format!("{{\"{request_key}\": {values}}}");
-    let mut decoded = predict::decode(&body.clone().into(), &signatures)
+    let mut decoded = predict::decode(&body.clone().into(), &signatures, &Limits::default())
         .unwrap_or_else(|error| panic!("{id}: {error}\n{body}"));
     let tensor = decoded.inputs.remove("x").unwrap();
     let sizes: Vec<i64> = tensor.tensor_shape.unwrap().dim.iter().map(|dim| dim.size).collect();

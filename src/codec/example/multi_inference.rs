@@ -10,6 +10,7 @@ use super::InputPlaces;
 use super::results::{write_classifications, write_list, write_regressions};
 use crate::codec::document::{self, SignatureName};
 use crate::codec::fault::{Fault, Value};
+use crate::codec::limits::Limits;
 use crate::codec::reader::Reader;
 use crate::codec::writer::{self, NanStyle};
 use crate::error::{Error, Result};
@@ -38,14 +39,14 @@ pub struct MultiInference {
 ///
 /// `INVALID_ARGUMENT` with the place and the reason. Faults of the tasks come before those of
 /// the examples.
-pub fn decode_multi_inference(body: &Bytes, verb: &str) -> Result<MultiInference> {
-    decode_members(body, verb).map_err(|fault| fault.into_error(body))
+pub fn decode_multi_inference(body: &Bytes, verb: &str, limits: &Limits) -> Result<MultiInference> {
+    decode_members(body, verb, limits).map_err(|fault| fault.into_error(body))
 }
 
-fn decode_members(body: &Bytes, verb: &str) -> Result<MultiInference, Fault> {
+fn decode_members(body: &Bytes, verb: &str, limits: &Limits) -> Result<MultiInference, Fault> {
     let mut tasks_at = None;
     let mut places = InputPlaces::default();
-    document::members(body, |reader, key| {
+    document::members(body, limits, |reader, key| {
         match key {
             b"tasks" => tasks_at = tasks_at.or(Some(reader.at)),
             key => places.see(key, reader.at),
@@ -53,14 +54,14 @@ fn decode_members(body: &Bytes, verb: &str) -> Result<MultiInference, Fault> {
         reader.skip_value()
     })?;
     let Some(at) = tasks_at else {
-        let text = Value::at(body, Reader::new(body).at).text;
+        let text = Value::at(body, Reader::new(body, limits).at).text;
         return Err(Fault::text(
             0,
             format!("JSON Value: {text} When method is {verb}, key 'tasks' is expected and was not found"),
         ));
     };
-    let tasks = tasks(&mut Reader { bytes: body, at })?;
-    Ok(MultiInference { tasks, input: places.input(body, verb)? })
+    let tasks = tasks(&mut Reader::inside(body, at, 1, limits))?;
+    Ok(MultiInference { tasks, input: places.input(body, verb, limits)? })
 }
 
 fn tasks(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>, Fault> {
@@ -73,9 +74,10 @@ fn tasks(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>, Fault> {
         ));
     }
     let mut tasks = Vec::new();
-    let mut more = reader.open_array();
+    let mut more = reader.open_array()?;
     while more {
         reader.peek();
+        super::within(tasks.len(), reader)?;
         tasks.push(task(reader)?);
         more = reader.next_element()?;
     }
@@ -94,7 +96,7 @@ fn task(reader: &mut Reader<'_>) -> Result<(String, String), Fault> {
     }
     let mut signature_name = SignatureName::default();
     let mut method_name = None;
-    let mut more = reader.open_object();
+    let mut more = reader.open_object()?;
     while more {
         let key = reader.key()?;
         reader.peek();
@@ -191,7 +193,7 @@ mod tests {
     };
 
     fn decode(body: &str) -> Result<MultiInference> {
-        decode_multi_inference(&body.to_owned().into(), "multi_inference")
+        decode_multi_inference(&body.to_owned().into(), "multi_inference", &Limits::default())
     }
 
     #[test]
@@ -215,7 +217,8 @@ mod tests {
                 .map(|(signature, method)| (signature.as_str(), method.as_str()))
                 .collect();
             assert_eq!(tasks, [("", CLASSIFY), ("s", REGRESS), ("", CLASSIFY), ("", REGRESS)]);
-            let single = example::decode(&format!("{{{rest}}}").into(), "classify").unwrap();
+            let single =
+                example::decode(&format!("{{{rest}}}").into(), "classify", &Limits::default()).unwrap();
             assert_eq!(decoded.input, single.input);
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signatur
 fn decode_object(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Result<Inputs, Fault> {
     let start = reader.at;
     let mut tensors = Inputs::with_capacity(inputs.len());
-    let mut more = reader.open_object();
+    let mut more = reader.open_object()?;
     while more {
         let key = reader.key()?;
         reader.peek();
@@ -57,7 +57,7 @@ fn decode_object(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Res
 /// Reads the value of one of `count` inputs, which share the rest of the body.
 fn read(reader: &mut Reader<'_>, body: &Bytes, input: &Input, count: usize) -> Result<Column, Fault> {
     let mut column = Column::new(input.dtype, body);
-    column.reserve((body.len() - reader.at) / count.max(1));
+    column.reserve((body.len() - reader.at) / count.max(1), reader.limits);
     column.read(reader)?;
     Ok(column)
 }

@@ -30,6 +30,7 @@ use self::inputs::Found;
 use super::{Format, Predict, decode};
 use crate::codec::document::{self, SignatureName};
 use crate::codec::fault::Fault;
+use crate::codec::limits::Limits;
 use crate::codec::reader::Reader;
 use crate::codec::signature::{DEFAULT_SIGNATURE, Input, Signature, Signatures};
 use crate::error::Result;
@@ -46,16 +47,16 @@ const MAX_INPUTS: usize = 1024;
 ///
 /// As from [`decode`], and `INVALID_ARGUMENT` with the place for a member `dtypes` that is
 /// no object of dtypes, for values that have no name and for more than 1024 inputs.
-pub fn decode_guessed(body: &Bytes) -> Result<Predict> {
-    let (name, signature) = guess(body).map_err(|fault| fault.into_error(body))?;
-    decode(body, &Signatures::from_iter([(name, signature)]))
+pub fn decode_guessed(body: &Bytes, limits: &Limits) -> Result<Predict> {
+    let (name, signature) = guess(body, limits).map_err(|fault| fault.into_error(body))?;
+    decode(body, &Signatures::from_iter([(name, signature)]), limits)
 }
 
 /// The signature that the body asks for and what must be true of its inputs.
-fn guess(body: &[u8]) -> Result<(String, Signature), Fault> {
+fn guess(body: &[u8], limits: &Limits) -> Result<(String, Signature), Fault> {
     let mut signature_name = SignatureName::default();
     let (mut dtypes_at, mut rows, mut columns) = (None, None, None);
-    document::members(body, |reader, key| {
+    document::members(body, limits, |reader, key| {
         let (found, format) = match key {
             b"signature_name" => return signature_name.read(reader),
             b"instances" => (&mut rows, Format::Row),
@@ -69,14 +70,14 @@ fn guess(body: &[u8]) -> Result<(String, Signature), Fault> {
         if found.is_some() {
             return reader.skip_value();
         }
-        let start = reader.at;
+        let start = reader.clone();
         let result = inputs::find(reader, format);
         if let Err(fault) = &result {
             // What is no JSON further on comes first.
-            if fault.is_syntax() {
+            if fault.ends_text() {
                 return result.map(drop);
             }
-            reader.at = start;
+            *reader = start;
             reader.skip_value()?;
         }
         *found = Some(result);
@@ -86,7 +87,7 @@ fn guess(body: &[u8]) -> Result<(String, Signature), Fault> {
     let name = signature_name.finish()?;
     let name = if name.is_empty() { DEFAULT_SIGNATURE.to_owned() } else { name };
     let mut dtypes = match dtypes_at {
-        Some(at) => dtypes::read(&mut Reader { bytes: body, at })?,
+        Some(at) => dtypes::read(&mut Reader::inside(body, at, 1, limits))?,
         None => BTreeMap::new(),
     };
     let found = match (rows, columns) {
@@ -124,7 +125,7 @@ mod tests {
     use crate::codec::{MAX_RANK, dtype};
 
     fn guessed(body: impl Into<Bytes>) -> Result<Predict> {
-        decode_guessed(&body.into())
+        decode_guessed(&body.into(), &Limits::default())
     }
 
     /// The inputs as `name: dtype[sizes]`, sorted.
@@ -251,6 +252,7 @@ mod tests {
         let signature = Signature::new(vec![input("x", DataType::DtInt64), input("y", DataType::DtString)]);
         let names = [DEFAULT_SIGNATURE, "s"].map(|name| (name.to_owned(), signature.clone()));
         let signatures = Signatures::from_iter(names);
+        let limits = Limits::default();
         for body in [
             r#"{"inputs": {"x": [1, 2], "y": "a"}, "output_filter": ["z"], "signature_name": "s"}"#,
             r#"{"signature_name": "", "instances": [{"x": 1, "y": "a"}, {"y": "\u00e9", "x": 2}]}"#,
@@ -284,7 +286,11 @@ mod tests {
         ] {
             let body = Bytes::from_static(body.as_bytes());
             let show = |result: Result<Predict>| result.map_err(|error| error.to_string());
-            assert_eq!(show(decode_guessed(&body)), show(decode(&body, &signatures)), "{body:?}");
+            assert_eq!(
+                show(decode_guessed(&body, &limits)),
+                show(decode(&body, &signatures, &limits)),
+                "{body:?}"
+            );
         }
     }
 
@@ -316,11 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn deep_lists_are_refused_as_ever() {
+    fn deep_lists_are_refused() {
         let body =
             |depth: usize| format!(r#"{{"inputs": {{"x": {}1{}}}}}"#, "[".repeat(depth), "]".repeat(depth));
         assert_eq!(guessed(body(MAX_RANK)).unwrap().inputs["x"].dtype(), DataType::DtInt64);
         let error = guessed(body(20_000)).unwrap_err();
+        assert!(error.message().ends_with("More than 512 levels of nesting"), "{error}");
+        let error = guessed(body(MAX_RANK + 1)).unwrap_err();
         assert!(error.message().ends_with("A tensor has at most 254 dimensions"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Inputs;
 use crate::codec::column::Column;
 use crate::codec::fault::{Fault, Value, What};
-use crate::codec::nested::{MAX_RANK, Shape};
+use crate::codec::nested::Shape;
 use crate::codec::reader::Reader;
 use crate::codec::signature::{Input, Signature};
 
@@ -21,8 +21,8 @@ pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signatur
         ));
     }
     let mut first = reader.clone();
-    if !first.open_array() {
-        reader.at = first.at;
+    if !first.open_array()? {
+        *reader = first;
         return Err(Fault::text(start, "JSON Value: [] No values in 'instances' array"));
     }
     // The first entry decides: an object gives a value for every input, anything else is one.
@@ -41,16 +41,16 @@ pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signatur
 
 /// Entries that are values of the only input: the whole list is one nested value.
 fn decode_values(reader: &mut Reader<'_>, body: &Bytes, input: &Input) -> Result<Inputs, Fault> {
-    let start = reader.at;
+    let start = reader.clone();
     let mut column = Column::new(input.dtype, body);
-    column.reserve(body.len() - start);
+    column.reserve(body.len() - start.at, reader.limits);
     let fault = match column.read(reader) {
         Ok(()) if column.shape().rank() > 0 => {
             return Ok(Inputs::from([(input.name.clone(), column.into_tensor())]));
         }
         // Two numbers are a complex number, but here they are two rows that are none.
-        Ok(()) => Fault::new(start, What::Type(input.dtype)),
-        Err(fault) if fault.is_syntax() => return Err(fault),
+        Ok(()) => Fault::new(start.at, What::Type(input.dtype)),
+        Err(fault) if fault.ends_text() || fault.is_limit() => return Err(fault),
         Err(fault) => fault,
     };
     Err(explain_values(body, start, input).err().unwrap_or(fault))
@@ -58,10 +58,9 @@ fn decode_values(reader: &mut Reader<'_>, body: &Bytes, input: &Input) -> Result
 
 /// Finds out which entry does not go with the first one, by reading them one by one.
 #[cold]
-fn explain_values(body: &Bytes, start: usize, input: &Input) -> Result<(), Fault> {
-    let mut reader = Reader { bytes: body, at: start };
+fn explain_values(body: &Bytes, mut reader: Reader<'_>, input: &Input) -> Result<(), Fault> {
     let mut first: Option<Shape> = None;
-    let mut more = reader.open_array();
+    let mut more = reader.open_array()?;
     for index in 0_usize.. {
         if !more {
             break;
@@ -108,7 +107,7 @@ fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Re
     };
     let start = reader.at;
     let mut row = 0;
-    let mut more = reader.open_array();
+    let mut more = reader.open_array()?;
     while more {
         if reader.peek() != b'{' || reader.clone().base64_object().is_some() {
             return Err(Fault::text(
@@ -121,8 +120,9 @@ fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Re
         more = reader.next_element()?;
     }
     // The batch is one more dimension.
-    if rows.columns.iter().any(|column| column.shape().rank() >= MAX_RANK) {
-        return Err(Fault::new(start, What::Rank));
+    let most = reader.limits.most_dimensions();
+    if rows.columns.iter().any(|column| column.shape().rank() >= most) {
+        return Err(Fault::new(start, What::Rank(most)));
     }
     let names = inputs.iter().map(|input| input.name.clone());
     Ok(names.zip(rows.columns.into_iter().map(Column::into_batch)).collect())
@@ -143,7 +143,7 @@ impl Rows<'_> {
     fn read(&mut self, reader: &mut Reader<'_>, row: usize) -> Result<(), Fault> {
         let start = reader.at;
         let mut members = 0;
-        let mut more = reader.open_object();
+        let mut more = reader.open_object()?;
         while more {
             reader.peek();
             let at = reader.at;
@@ -156,7 +156,7 @@ impl Rows<'_> {
             if column.rows > row {
                 return Err(Fault::text(at, format!("JSON object: repeats the input: {}", input.name)));
             }
-            let value = reader.at;
+            let value = reader.clone();
             if let Err(fault) = column.read(reader) {
                 return Err(self.explain(fault, value, index));
             }
@@ -194,7 +194,7 @@ impl Rows<'_> {
 
     /// Compares a value that does not fit with the rows before it.
     #[cold]
-    fn explain(&self, fault: Fault, value: usize, index: usize) -> Fault {
+    fn explain(&self, fault: Fault, mut value: Reader<'_>, index: usize) -> Fault {
         let (Some(input), Some(column)) = (self.inputs.get(index), self.columns.get(index)) else {
             return fault;
         };
@@ -202,7 +202,8 @@ impl Rows<'_> {
             return fault;
         }
         let mut alone = Column::new(input.dtype, self.body);
-        let result = alone.read(&mut Reader { bytes: self.body, at: value });
-        result.and_then(|()| same_shape(value, column.shape(), alone.shape())).err().unwrap_or(fault)
+        let at = value.at;
+        let result = alone.read(&mut value);
+        result.and_then(|()| same_shape(at, column.shape(), alone.shape())).err().unwrap_or(fault)
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tfbridge::codec::example;
+use tfbridge::codec::{Limits, example};
 use tfbridge::proto::tensorflow::Example;
 use tfbridge::proto::tensorflow::feature::Kind;
 use tfbridge::proto::tensorflow::serving::input;
@@ -15,10 +15,10 @@ use tfbridge_fuzz::json::{self, Document, Json};
 
 fuzz_target!(|data: &[u8]| {
     let body = Bytes::copy_from_slice(data);
-    if let Ok(decoded) = example::decode_multi_inference(&body, "multi_inference") {
+    if let Ok(decoded) = example::decode_multi_inference(&body, "multi_inference", &Limits::default()) {
         assert!(!decoded.tasks.is_empty());
     }
-    let Ok(decoded) = example::decode(&body, "classify") else { return };
+    let Ok(decoded) = example::decode(&body, "classify", &Limits::default()) else { return };
     let (context, examples) = match decoded.input.kind.expect("a kind") {
         input::Kind::ExampleList(list) => (None, list.examples),
         input::Kind::ExampleListWithContext(list) => (list.context, list.examples),

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tfbridge::codec::{dtype, predict};
+use tfbridge::codec::{Limits, dtype, predict};
 use tfbridge::proto::tensorflow::{DataType, TensorProto};
 use tfbridge_fuzz::json::{self, Document, Json};
 use tfbridge_fuzz::reference;
@@ -14,13 +14,13 @@ use tfbridge_fuzz::reference;
 fuzz_target!(|data: &[u8]| {
     let Some((signatures, body)) = reference::signatures(data) else { return };
     let body = Bytes::copy_from_slice(body);
-    let checked = predict::check(&body);
-    let decoded = predict::decode(&body, &signatures);
+    let checked = predict::check(&body, &Limits::default());
+    let decoded = predict::decode(&body, &signatures, &Limits::default());
     if let Ok(predict) = &decoded {
         checked.as_ref().expect("what decodes passes the check");
         predict.inputs.values().for_each(assert_whole);
     }
-    let guessed = predict::decode_guessed(&body);
+    let guessed = predict::decode_guessed(&body, &Limits::default());
     if let Ok(predict) = &guessed {
         predict.inputs.values().for_each(assert_whole);
     }

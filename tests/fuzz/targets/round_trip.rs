@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use tfbridge::codec::NanStyle;
+use tfbridge::codec::{Limits, NanStyle};
 use tfbridge::codec::predict::{self, Format};
 use tfbridge::codec::signature::{Input, Signature, Signatures};
 use tfbridge::proto::tensorflow::TensorProto;
@@ -33,8 +33,9 @@ fn check(input: &mut Unstructured<'_>) -> Result<()> {
     let typed_text = predict::encode(&typed, format, NanStyle::Literal).expect("sound tensors");
     assert_eq!(Bytes::from(typed_text), Bytes::from(text.clone()));
 
+    let request = to_request(&text, format);
     let decoded =
-        predict::decode(&to_request(&text, format), &signatures(&outputs)).expect("what was printed");
+        predict::decode(&request, &signatures(&outputs), &Limits::default()).expect("what was printed");
     assert_eq!(decoded.format, format);
     for (name, tensor) in &outputs {
         assert_eq!(decoded.inputs[name], tensors::canonical(tensor), "{name}");

@@ -19,7 +19,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<BTreeMap<String, DataType>
         ));
     }
     let mut dtypes = BTreeMap::new();
-    let mut more = reader.open_object();
+    let mut more = reader.open_object()?;
     while more {
         let key = reader.key()?;
         reader.peek();

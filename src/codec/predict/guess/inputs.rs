@@ -32,7 +32,7 @@ pub(super) fn find(reader: &mut Reader<'_>, format: Format) -> Result<Found, Fau
 
 fn find_in_rows(reader: &mut Reader<'_>) -> Result<Found, Fault> {
     let mut first = reader.clone();
-    if reader.byte() != b'[' || !first.open_array() {
+    if reader.byte() != b'[' || !first.open_array()? {
         reader.skip_value()?;
         return Ok(Found::Nothing);
     }
@@ -41,7 +41,7 @@ fn find_in_rows(reader: &mut Reader<'_>) -> Result<Found, Fault> {
     }
     let start = reader.at;
     let mut kinds = BTreeMap::new();
-    let mut more = reader.open_array();
+    let mut more = reader.open_array()?;
     let mut is_first = true;
     while more {
         reader.peek();
@@ -62,7 +62,7 @@ fn read_row(
     kinds: &mut BTreeMap<String, Kind>,
     is_first: bool,
 ) -> Result<(), Fault> {
-    let mut more = reader.open_object();
+    let mut more = reader.open_object()?;
     while more {
         let key = reader.key()?;
         reader.peek();
@@ -87,7 +87,7 @@ fn find_in_columns(reader: &mut Reader<'_>) -> Result<Found, Fault> {
     }
     let start = reader.at;
     let mut kinds = BTreeMap::new();
-    let mut more = reader.open_object();
+    let mut more = reader.open_object()?;
     while more {
         let key = reader.key()?;
         reader.peek();

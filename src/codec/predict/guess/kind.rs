@@ -33,12 +33,12 @@ impl Kind {
         }
     }
 
-    /// Adds the elements of the value at the reader's position, whose lists nest to any depth.
+    /// Adds the elements of the value at the reader's position, however deep its lists nest.
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
         let mut depth = 0_usize;
         loop {
             if reader.peek() == b'[' {
-                if reader.open_array() {
+                if reader.open_array()? {
                     depth += 1;
                     continue;
                 }
