@@ -3,6 +3,7 @@
 //!
 //! Bad arguments end the program with exit code 64, the field's code for a usage error.
 
+mod access;
 mod check;
 mod command_line;
 mod demo;
@@ -13,6 +14,7 @@ mod load;
 mod mock;
 mod serve;
 mod settings;
+mod token;
 mod upstream;
 
 use std::future::Future;
@@ -58,6 +60,8 @@ enum Command {
     Demo(Box<demo::Arguments>),
     /// Check the configuration as `serve` would, with the same flags, variables and file.
     CheckConfig(Box<check::Arguments>),
+    /// Make a token for clients, and its entry for `--auth-file`.
+    Token(token::Arguments),
 }
 
 /// Runs the program with the arguments and the environment of the process.
@@ -99,6 +103,7 @@ async fn run(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::Mock(arguments) => mock::run(arguments, shutdown).await,
         Command::Demo(arguments) => demo::run(*arguments, shutdown).await,
         Command::CheckConfig(arguments) => check::run(*arguments, &parsed.matches, &parsed.from_file),
+        Command::Token(arguments) => token::run(arguments),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The checked configuration: small sections, each taken by the part of the program it is for.
 
+mod access;
 mod backend;
 mod server;
 
@@ -12,6 +13,7 @@ use http::HeaderName;
 
 use crate::codec::signature::Signatures;
 use crate::codec::{Limits, NanStyle};
+pub use access::{AccessConfig, AllowedOrigin, CorsConfig};
 pub use backend::{Backend, Place, Resolver};
 pub use server::{Listen, ServerConfig, ServerTls};
 
@@ -20,6 +22,8 @@ pub use server::{Listen, ServerConfig, ServerTls};
 pub struct Config {
     /// Where clients are served.
     pub server: ServerConfig,
+    /// Who may call the API, and how replies travel.
+    pub access: AccessConfig,
     /// How requests are read and replies are written.
     pub api: ApiConfig,
     /// Where the model server is and how it is called.
@@ -166,6 +170,7 @@ impl Config {
     pub fn new(backend: Backend) -> Self {
         Self {
             server: ServerConfig::default(),
+            access: AccessConfig::default(),
             api: ApiConfig::default(),
             upstream: UpstreamConfig::new(vec![backend]),
         }

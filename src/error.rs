@@ -73,6 +73,16 @@ impl Error {
         Self::new(Code::DeadlineExceeded, message).with_status(StatusCode::REQUEST_TIMEOUT)
     }
 
+    /// Nobody knows who asks: 401.
+    pub fn unauthenticated(message: impl Into<String>) -> Self {
+        Self::new(Code::Unauthenticated, message)
+    }
+
+    /// Whoever asks may not have it: 403.
+    pub fn permission_denied(message: impl Into<String>) -> Self {
+        Self::new(Code::PermissionDenied, message)
+    }
+
     /// The body is larger than the configured limit: 413.
     pub fn payload_too_large(message: impl Into<String>) -> Self {
         Self::new(Code::OutOfRange, message).with_status(StatusCode::PAYLOAD_TOO_LARGE)

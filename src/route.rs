@@ -54,6 +54,20 @@ impl Route {
             Self::Metrics => "metrics",
         }
     }
+
+    /// The model that it is about, if it is about one.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Predict(target)
+            | Self::Classify(target)
+            | Self::Regress(target)
+            | Self::MultiInference(target)
+            | Self::Status(target)
+            | Self::Metadata(target) => Some(target),
+            Self::Preflight | Self::Metrics => None,
+        }
+    }
 }
 
 /// A model, and maybe one of its versions, as the URL names it.

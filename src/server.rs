@@ -8,21 +8,27 @@
 //! | `crowd` | how many connections there may be |
 //! | `connection`, `stream`, `tls` | one connection |
 //! | `activity` | whether its client takes too long |
-//! | `service` | from a request to the bridge and back |
+//! | `service`, `response` | from a request to the bridge and back |
+//! | `access`, `auth`, `cors`, `compression` | who may call, pages of which origins, and how replies travel |
 //! | `admission` | which requests are worked on now |
 //! | `admin` | what those see who run the bridge |
 //! | `front` | what all connections share |
 //! | `watch` | files that may change |
 //! | `drain` | how far the process is on its way to its end |
 
+mod access;
 mod activity;
 mod admin;
 mod admission;
+pub(crate) mod auth;
+mod compression;
 mod connection;
+mod cors;
 mod crowd;
 mod drain;
 mod front;
 mod listener;
+mod response;
 mod service;
 mod stream;
 mod tls;

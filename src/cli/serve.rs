@@ -9,6 +9,7 @@ use http::HeaderName;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
 
+use super::access::AccessArguments;
 use super::front::FrontArguments;
 use super::limits::LimitArguments;
 use super::load::LoadArguments;
@@ -83,6 +84,8 @@ pub(super) struct ApiArguments {
     /// Take `/versions/0` for the latest version, which is what ovmsclient means by it.
     #[arg(long, env = "TFBRIDGE_VERSION_ZERO_IS_LATEST")]
     version_zero_is_latest: bool,
+    #[command(flatten)]
+    access: AccessArguments,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -123,7 +126,8 @@ impl ApiArguments {
             ..ApiConfig::default()
         };
         self.load.apply(&mut api);
-        Ok(Config { server: self.front.into_config()?, api, upstream })
+        let access = self.access.into_config(self.cors)?;
+        Ok(Config { server: self.front.into_config()?, access, api, upstream })
     }
 }
 

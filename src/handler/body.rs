@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::GzDecoder;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
-use http::{HeaderMap, Request};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderValue};
+use http::{HeaderMap, Request, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
@@ -300,10 +300,16 @@ pub(crate) async fn discard<B>(request: Request<B>)
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
-    // Whoever asks first sends nothing after a refusal; reading would mean to ask for it.
-    if !request.headers().contains_key(EXPECT) {
+    // Reading would mean to ask for it.
+    if !waits(&request) {
         discard_rest(&mut request.into_body()).await;
     }
+}
+
+/// Whether the client waits to be asked for its body. With HTTP/2 it does not wait here.
+pub(crate) fn waits<B>(request: &Request<B>) -> bool {
+    let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    request.version() < Version::HTTP_2 && request.headers().get(EXPECT).is_some_and(expects)
 }
 
 /// Reads what is left of a body that nobody wants.

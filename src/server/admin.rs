@@ -18,7 +18,7 @@ use serde_json::json;
 use super::activity;
 use super::drain::Phase;
 use super::front::Front;
-use super::service::{error_response, new_response};
+use super::response::{error_response, new_response};
 use crate::error::{Error, Result};
 use crate::handler::{Bridge, body};
 use crate::route::METRICS_PATH;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::access::Access;
 use super::admission::Admission;
 use super::crowd::Crowd;
 use super::drain::{Drain, Phase};
@@ -35,6 +36,7 @@ pub struct Front {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) bridge: Bridge,
+    pub(super) access: Arc<Access>,
     pub(super) admission: Admission,
     pub(super) server: ServerConfig,
     pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
@@ -94,6 +96,7 @@ impl State {
         let tls = files.map(load_tls).transpose()?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         Ok(Self {
             bridge,
+            access: Access::start(&config.access, &config.api.return_headers),
             admission: Admission::new(&config.api),
             server: config.server.clone(),
             _watch: files.zip(tls.clone()).map(|(files, tls)| watch(files.clone(), tls)),

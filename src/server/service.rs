@@ -1,6 +1,6 @@
 //! The tower service of a connection: from an HTTP request to the bridge and back.
 //!
-//! This is the one place where an error becomes a response, is logged and is counted.
+//! Every request that is answered here is logged and counted here.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
+use http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -16,17 +16,16 @@ use tower::{Service, ServiceBuilder, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::activity::{self, Activity, Patience};
+use super::auth::Caller;
 use super::drain::{Drain, Phase};
 use super::front::{Front, State};
+use super::response::{error_response, route_response};
 use super::{Face, admin};
 use crate::codec::pretty;
 use crate::error::{Error, Result};
 use crate::handler::{Reply, body, memory, offload};
 use crate::route::{self, Route};
 use crate::upstream::{Account, Call};
-
-/// The version of the model that answered.
-const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
 
 /// How many attempts it took to get an answer from the backends.
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-attempts");
@@ -104,66 +103,90 @@ impl AsRef<[u8]> for Body {
     }
 }
 
-/// Answers one request, whatever happens.
+/// Answers one request, whatever happens; with the memory that is held for the answer.
 async fn respond(state: &State, request: Request<Incoming>) -> (Response<Bytes>, Option<Arc<Account>>) {
-    let bridge = &state.bridge;
+    let (bridge, access) = (&state.bridge, &state.access);
+    let mut request = request;
     let start = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let target = uri.path_and_query().map_or_else(|| uri.path(), http::uri::PathAndQuery::as_str);
-    let mut memory = None;
-    let (verb, mut response) = match route::parse(&method, uri.path(), target) {
-        Ok(route) => {
-            let origin = request.headers().get(ORIGIN).cloned();
-            let pretty = bridge.api.pretty || wants_pretty(uri.query());
-            let (call, mut result) = match bridge.call(request.headers()) {
-                Ok(call) => {
-                    let result = admit(state, &route, request, &call).await;
-                    (Some(call), result)
-                }
-                Err(error) => {
-                    body::discard(request).await;
-                    (None, Err(error))
-                }
-            };
-            if pretty
-                && !matches!(route, Route::Metrics)
-                && let Some(call) = &call
-            {
-                result = indent(result, call).await;
-            }
-            let mut response = response(&route, result, origin.as_ref());
-            if let Some(call) = call {
-                describe(&call, &bridge.api.return_headers, &mut response);
-                memory = Some(call.memory);
-            }
-            (route.verb(), response)
-        }
-        Err(error) => {
-            body::discard(request).await;
-            ("none", error_response(&error))
-        }
+    let asked = access.asked(request.headers());
+    let caller = match access.preflight(&request) {
+        Some(response) => Err(response),
+        None => Ok(access.authenticate(&mut request)),
+    };
+    let token = caller.as_ref().ok().and_then(|caller| Some(caller.as_ref().ok()?.token()?.to_owned()));
+    let (verb, mut response, memory) = match caller {
+        Err(response) => ("preflight", response, None),
+        Ok(caller) => answer(state, caller, request).await,
     };
     if bridge.api.cors && is_api(uri.path()) {
         allow_every_origin(response.headers_mut());
     }
+    let response = access.finish(&asked, response).await;
     let status = response.status().as_u16();
     bridge.metrics.answered(verb, status, start.elapsed());
-    tracing::debug!(%method, path = uri.path(), verb, status, elapsed = ?start.elapsed(), "request");
+    tracing::debug!(%method, path = uri.path(), verb, token, status, elapsed = ?start.elapsed(), "request");
     (response, memory)
 }
 
-/// Waits for a request's turn and has it answered.
-async fn admit(state: &State, route: &Route, request: Request<Incoming>, call: &Call) -> Result<Reply> {
-    if matches!(route, Route::Preflight | Route::Metrics) {
-        return state.bridge.handle(route, request, call).await;
+/// Answers one request of a caller, with the verb that it is counted under.
+async fn answer(
+    state: &State,
+    caller: Result<Caller>,
+    request: Request<Incoming>,
+) -> (&'static str, Response<Bytes>, Option<Arc<Account>>) {
+    let bridge = &state.bridge;
+    let (method, uri) = (request.method(), request.uri().clone());
+    let target = uri.path_and_query().map_or_else(|| uri.path(), http::uri::PathAndQuery::as_str);
+    let route = caller.and_then(|caller| {
+        let route = route::parse(method, uri.path(), target)?;
+        caller.check(&route)?;
+        Ok(route)
+    });
+    let route = match route {
+        Ok(route) => route,
+        Err(error) => return ("none", refuse(request, &error).await, None),
+    };
+    let call = match bridge.call(request.headers()) {
+        Ok(call) => call,
+        Err(error) => return (route.verb(), refuse(request, &error).await, None),
+    };
+    // These ask nothing of a backend.
+    let permit = if matches!(route, Route::Preflight | Route::Metrics) {
+        Ok(None)
+    } else {
+        state.admission.enter().await.map(Some)
+    };
+    let permit = match permit {
+        Ok(permit) => permit,
+        Err(error) => return (route.verb(), refuse(request, &error).await, None),
+    };
+    let origin = request.headers().get(ORIGIN).cloned();
+    let pretty = bridge.api.pretty || wants_pretty(uri.query());
+    let mut result = bridge.handle(&route, request, &call).await;
+    if pretty && !matches!(route, Route::Metrics) {
+        result = indent(result, &call).await;
     }
-    match state.admission.enter().await {
-        Ok(_permit) => state.bridge.handle(route, request, call).await,
-        Err(error) => {
-            body::discard(request).await;
-            Err(error)
-        }
+    drop(permit);
+    let mut response = route_response(&route, result, origin.as_ref());
+    describe(&call, &bridge.api.return_headers, &mut response);
+    (route.verb(), response, Some(call.memory))
+}
+
+/// Answers with an error before the body has been read. A client that waits for permission to
+/// send it gets none: that would be given by reading. HTTP/2 knows no such permission here.
+async fn refuse(request: Request<Incoming>, error: &Error) -> Response<Bytes> {
+    let waits = body::waits(&request);
+    let mut response = error_response(error);
+    if error.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    if waits {
+        // Nobody can tell whether the client sends the body now.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    body::discard(request).await;
+    response
 }
 
 /// Tells the client of the calls to the backend.
@@ -181,61 +204,8 @@ async fn indent(result: Result<Reply>, call: &Call) -> Result<Reply> {
     Ok(Reply { body, model_version })
 }
 
-fn response(route: &Route, result: Result<Reply>, origin: Option<&HeaderValue>) -> Response<Bytes> {
-    let reply = match result {
-        Ok(reply) => reply,
-        Err(error) => return error_response(&error),
-    };
-    match route {
-        Route::Preflight => preflight_response(origin),
-        Route::Metrics => new_response(StatusCode::OK, "text/plain; charset=utf-8", reply.body),
-        _ => {
-            let mut response = new_response(StatusCode::OK, "application/json", reply.body);
-            if let Some(version) = reply.model_version {
-                response.headers_mut().insert(MODEL_VERSION, version.into());
-            }
-            response
-        }
-    }
-}
-
-/// The one place that writes `{"error": ...}`.
-pub(super) fn error_response(error: &Error) -> Response<Bytes> {
-    let status = error.status();
-    if status.is_server_error() {
-        tracing::warn!(%error, source = ?std::error::Error::source(error), "request failed");
-    } else {
-        tracing::debug!(%error, "request refused");
-    }
-    let mut response = new_response(status, "application/json", error.to_json().into());
-    if error.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    if let Some(allow) = error.allow() {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-    }
-    response
-}
-
 fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Full<Bytes>> {
     error_response(&Error::internal("The request met a bug in tfbridge")).map(Full::new)
-}
-
-pub(super) fn new_response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-/// Like the original, answers without a body: 200 if the origin is a web page, else 400.
-fn preflight_response(origin: Option<&HeaderValue>) -> Response<Bytes> {
-    let is_page = origin
-        .and_then(|origin| origin.to_str().ok())
-        .is_some_and(|origin| origin.contains("http://") || origin.contains("https://"));
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = if is_page { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    response
 }
 
 /// TensorFlow Serving's three CORS headers.
@@ -248,7 +218,8 @@ fn allow_every_origin(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
 }
 
-fn is_api(path: &str) -> bool {
+/// Whether a path is one of the API.
+pub(super) fn is_api(path: &str) -> bool {
     path.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("/v1/"))
 }
 

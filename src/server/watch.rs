@@ -1,51 +1,88 @@
-//! Files that are looked at all the time, so that a change of them takes effect.
+//! Looks at files from time to time and tells when they have changed.
 //!
-//! It is their stamps that are looked at, on a thread where that disturbs nobody. A file system
-//! tells of changes sooner, but not through every kind of mount.
+//! It compares their times, sizes and identities and never reads them; what is to be done about a
+//! change is the caller's. Files are looked at, and the caller's function is called, on a thread
+//! that may wait, never on one that serves.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::upstream::stamp::stamp;
 
-/// Looks at files until it is dropped.
+/// A task that watches files, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Watch {
-    task: AbortHandle,
-}
-
-/// Calls a function whenever one of the files has changed, within about the interval.
-pub(super) fn spawn(
-    paths: Vec<PathBuf>,
-    interval: Duration,
-    on_change: impl FnMut() + Send + 'static,
-) -> Watch {
-    let look = move || -> Vec<_> { paths.iter().map(|path| stamp(path)).collect() };
-    // Here and now, so that no change goes unseen.
-    let known = look();
-    let task = async move {
-        let (mut look, mut known, mut on_change) = (look, known, on_change);
-        loop {
-            tokio::time::sleep(interval).await;
-            let turn = move || {
-                let stamps = look();
-                if stamps != known {
-                    on_change();
-                }
-                (look, stamps, on_change)
-            };
-            // It fails only if the runtime ends.
-            let Ok(next) = tokio::task::spawn_blocking(turn).await else { return };
-            (look, known, on_change) = next;
-        }
-    };
-    Watch { task: tokio::spawn(task).abort_handle() }
-}
+pub(crate) struct Watch(JoinHandle<()>);
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
+    }
+}
+
+/// Calls a function after any of these files has changed, appeared or gone, looking at them at
+/// this interval. How they are now is noted before this returns: whoever reads them afterwards
+/// misses nothing.
+pub(crate) fn spawn(
+    paths: Vec<PathBuf>,
+    interval: Duration,
+    mut on_change: impl FnMut() + Send + 'static,
+) -> Watch {
+    let stamps = |paths: &[PathBuf]| paths.iter().map(|path| stamp(path)).collect::<Vec<_>>();
+    let mut before = stamps(&paths);
+    Watch(tokio::spawn(async move {
+        let mut paths = paths;
+        loop {
+            tokio::time::sleep(interval).await;
+            let look = move || {
+                let now = stamps(&paths);
+                if now != before {
+                    on_change();
+                }
+                (paths, now, on_change)
+            };
+            match tokio::task::spawn_blocking(look).await {
+                Ok(state) => (paths, before, on_change) = state,
+                Err(error) => {
+                    tracing::error!(%error, "files are no longer watched");
+                    return;
+                }
+            }
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(5);
+    const LONG: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn changes_are_told_until_the_watch_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("one"), "1").unwrap();
+        let (sender, mut changes) = mpsc::unbounded_channel();
+        let watch = spawn(vec![path("one"), path("two")], INTERVAL, move || {
+            let _ = sender.send(());
+        });
+        // What is changed right after the start counts, whether the task has run yet or not.
+        fs::write(path("one"), "11").unwrap();
+        timeout(LONG, changes.recv()).await.unwrap().unwrap();
+        fs::write(path("two"), "2").unwrap();
+        timeout(LONG, changes.recv()).await.unwrap().unwrap();
+        fs::remove_file(path("one")).unwrap();
+        timeout(LONG, changes.recv()).await.unwrap().unwrap();
+        drop(watch);
+        // The sender goes with the task.
+        assert_eq!(timeout(LONG, changes.recv()).await.unwrap(), None);
     }
 }

@@ -71,6 +71,13 @@ impl Client {
         self.stream.get_mut().write_all(bytes).await.unwrap();
     }
 
+    /// What comes until the connection ends.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).await.unwrap();
+        rest
+    }
+
     /// Reads one response; panics if the connection ends before it is whole.
     pub async fn receive(&mut self, is_head: bool) -> Response {
         let mut line = String::new();

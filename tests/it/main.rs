@@ -17,12 +17,15 @@
 
 mod admin;
 mod api;
+mod auth;
 mod backend;
 mod bridge;
 mod certificates;
 mod client;
+mod compression;
 mod configuration;
 mod connections;
+mod cors;
 mod deadlines;
 mod descriptors;
 mod exhaustive;

@@ -1,0 +1,115 @@
+//! What stands between the port and the bridge: who may call, pages of which origins, and
+//! compression of what goes out. One for the whole process.
+//!
+//! It looks at heads and never at the body of a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue, ORIGIN, VARY};
+use http::{HeaderMap, Request, Response};
+
+use super::auth::{Caller, Keys};
+use super::cors::{self, Cors};
+use super::watch::{self, Watch};
+use super::{compression, response, service};
+use crate::config::AccessConfig;
+use crate::error::Result;
+
+/// How often the file with the tokens is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The rules of access to the API.
+#[derive(Debug)]
+pub(crate) struct Access {
+    keys: Option<Arc<Keys>>,
+    cors: Option<Cors>,
+    compress_min_size: Option<usize>,
+    _watch: Option<Watch>,
+}
+
+/// What a response depends on of its request, beside the answer.
+#[derive(Debug)]
+pub(super) struct Asked {
+    origin: Option<HeaderValue>,
+    accepts_gzip: bool,
+}
+
+impl Access {
+    /// Reads the tokens, and reads them again whenever their file changes.
+    pub(crate) fn start(config: &AccessConfig, return_headers: &[HeaderName]) -> Arc<Self> {
+        let keys = config.auth_file.clone().map(|path| Arc::new(Keys::new(path)));
+        let watch = keys.as_ref().map(|keys| {
+            let watched = Arc::clone(keys);
+            watch::spawn(vec![keys.path().to_owned()], WATCH_INTERVAL, move || watched.reload())
+        });
+        let access = Self {
+            keys,
+            cors: config.cors.as_ref().map(|config| Cors::new(config, return_headers)),
+            compress_min_size: config.compress_min_size,
+            _watch: watch,
+        };
+        access.reload();
+        Arc::new(access)
+    }
+
+    /// What must be known of a request once it is answered.
+    pub(super) fn asked(&self, headers: &HeaderMap) -> Asked {
+        Asked {
+            origin: headers.get(ORIGIN).filter(|_| self.cors.is_some()).cloned(),
+            accepts_gzip: self.compress_min_size.is_some() && compression::accepts_gzip(headers),
+        }
+    }
+
+    /// Answers a preflight, if it is one and there is a list of origins.
+    pub(super) fn preflight<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
+        let (cors, origin) = (self.cors.as_ref()?, cors::preflight_origin(request)?);
+        Some(cors.preflight(origin).unwrap_or_else(|error| response::error_response(&error)))
+    }
+
+    /// Who sends a request. The token is taken out of it, so that nobody else gets to see it.
+    ///
+    /// # Errors
+    ///
+    /// `UNAUTHENTICATED` if the token is missing or unknown.
+    pub(super) fn authenticate<B>(&self, request: &mut Request<B>) -> Result<Caller> {
+        match &self.keys {
+            None => Ok(Caller::default()),
+            // Browsers ask without a token, and what TensorFlow Serving answers them tells nothing.
+            Some(_) if cors::preflight_origin(request).is_some() && service::is_api(request.uri().path()) => {
+                Ok(Caller::default())
+            }
+            Some(keys) => keys.authenticate(request.headers_mut()),
+        }
+    }
+
+    /// Makes an answer ready to leave, whatever it says.
+    pub(super) async fn finish(&self, asked: &Asked, response: Response<Bytes>) -> Response<Bytes> {
+        let mut response = match self.compress_min_size {
+            Some(min_size) => compression::compress(response, min_size, asked.accepts_gzip).await,
+            None => response,
+        };
+        if let Some(cors) = &self.cors {
+            cors.describe(asked.origin.as_ref(), response.headers_mut());
+        }
+        response
+    }
+
+    /// Reads the tokens again, as the watch does by itself. A file that cannot be used leaves those
+    /// that there are.
+    pub(crate) fn reload(&self) {
+        if let Some(keys) = &self.keys {
+            keys.reload();
+        }
+    }
+}
+
+/// Adds a name to `Vary`, in one header for all of them.
+pub(super) fn add_vary(headers: &mut HeaderMap, name: &str) {
+    let mut names: Vec<&str> = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok()).collect();
+    names.push(name);
+    if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
+        headers.insert(VARY, value);
+    }
+}

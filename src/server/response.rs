@@ -1,0 +1,70 @@
+//! How results become responses, and the one place that writes `{"error": ...}`.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use crate::error::{Error, Result};
+use crate::handler::Reply;
+use crate::route::Route;
+
+/// The version of the model that answered.
+const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
+
+/// The response to a route.
+pub(super) fn route_response(
+    route: &Route,
+    result: Result<Reply>,
+    origin: Option<&HeaderValue>,
+) -> Response<Bytes> {
+    let reply = match result {
+        Ok(reply) => reply,
+        Err(error) => return error_response(&error),
+    };
+    match route {
+        Route::Preflight => preflight_response(origin),
+        Route::Metrics => new_response(StatusCode::OK, "text/plain; charset=utf-8", reply.body),
+        _ => {
+            let mut response = new_response(StatusCode::OK, "application/json", reply.body);
+            if let Some(version) = reply.model_version {
+                response.headers_mut().insert(MODEL_VERSION, version.into());
+            }
+            response
+        }
+    }
+}
+
+/// The one place that writes `{"error": ...}`.
+pub(super) fn error_response(error: &Error) -> Response<Bytes> {
+    let status = error.status();
+    if status.is_server_error() {
+        tracing::warn!(%error, source = ?std::error::Error::source(error), "request failed");
+    } else {
+        tracing::debug!(%error, "request refused");
+    }
+    let mut response = new_response(status, "application/json", error.to_json().into());
+    if error.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let Some(allow) = error.allow() {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    response
+}
+
+pub(super) fn new_response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Like the original, answers without a body: 200 if the origin is a web page, else 400.
+fn preflight_response(origin: Option<&HeaderValue>) -> Response<Bytes> {
+    let is_page = origin
+        .and_then(|origin| origin.to_str().ok())
+        .is_some_and(|origin| origin.contains("http://") || origin.contains("https://"));
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = if is_page { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    response
+}
