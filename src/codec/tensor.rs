@@ -14,10 +14,8 @@ use super::writer::{self, NanStyle, Number};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::{DataType, TensorProto};
 
-/// The most elements that a reply may leave to repetition, and the most bytes of text that may
-/// come of them, so that a few bytes from a backend cannot become gigabytes.
+/// The most elements that a tensor may leave to repetition.
 pub(crate) const MAX_REPEATED: usize = 1 << 24;
-const MAX_REPEATED_TEXT: usize = 1 << 28;
 
 /// The most lists around the elements of a reply.
 const MAX_LISTS: usize = 1 << 28;
@@ -26,6 +24,7 @@ const MAX_LISTS: usize = 1 << 28;
 pub(crate) struct Printer<'a> {
     dimensions: Vec<usize>,
     write: Write<'a>,
+    surplus: usize,
 }
 
 /// Writes a range of elements, separated by commas.
@@ -39,9 +38,16 @@ impl<'a> Printer<'a> {
     /// `INVALID_ARGUMENT` for a dtype that has no form in JSON, `INTERNAL` for a tensor whose
     /// shape and elements disagree.
     pub(crate) fn new(name: &str, tensor: &'a TensorProto, nan: NanStyle) -> Result<Self> {
-        let (dimensions, elements) = dimensions(name, tensor)?;
-        let write = if elements == 0 { nothing() } else { elements_of(name, tensor, elements, nan)? };
-        Ok(Self { dimensions, write })
+        let (dimensions, lists, elements) = dimensions(name, tensor)?;
+        let Elements { write, repeats } =
+            if elements == 0 { nothing() } else { elements_of(name, tensor, elements, nan)? };
+        let mut surplus = lists.saturating_mul(2);
+        if repeats > 0 {
+            let mut last = Vec::new();
+            write(elements - 1..elements, &mut last)?;
+            surplus = surplus.saturating_add(repeats.saturating_mul(last.len() + 1));
+        }
+        Ok(Self { dimensions, write, surplus })
     }
 
     /// The size of the first dimension; `None` for a scalar.
@@ -52,6 +58,11 @@ impl<'a> Printer<'a> {
     /// How many elements the tensor has.
     pub(crate) fn elements(&self) -> usize {
         self.dimensions.iter().product()
+    }
+
+    /// How many bytes of text come of no bytes in particular: brackets, and elements that repeat.
+    pub(crate) fn surplus(&self) -> usize {
+        self.surplus
     }
 
     /// Writes the whole tensor as nested lists.
@@ -92,10 +103,10 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// The dimensions as sizes and the number of elements.
-fn dimensions(name: &str, tensor: &TensorProto) -> Result<(Vec<usize>, usize)> {
+/// The dimensions as sizes, the number of lists that they make and that of elements.
+fn dimensions(name: &str, tensor: &TensorProto) -> Result<(Vec<usize>, usize, usize)> {
     let disagree = |what: &str| Error::internal(format!("The backend's output {name} has {what}"));
-    let Some(shape) = &tensor.tensor_shape else { return Ok((Vec::new(), 1)) };
+    let Some(shape) = &tensor.tensor_shape else { return Ok((Vec::new(), 0, 1)) };
     if shape.unknown_rank {
         return Err(disagree("an unknown rank"));
     }
@@ -117,14 +128,32 @@ fn dimensions(name: &str, tensor: &TensorProto) -> Result<(Vec<usize>, usize)> {
     if lists > MAX_LISTS || (elements == 0 && lists > MAX_REPEATED) {
         return Err(disagree("too many lists"));
     }
-    Ok((dimensions, elements))
+    Ok((dimensions, lists, elements))
 }
 
-fn nothing<'a>() -> Write<'a> {
-    Box::new(|_, _| Ok(()))
+/// The elements of a tensor, ready to be written.
+struct Elements<'a> {
+    write: Write<'a>,
+    /// How many elements at the end are there only because the last value repeats.
+    repeats: usize,
 }
 
-fn elements_of<'a>(name: &str, tensor: &'a TensorProto, elements: usize, nan: NanStyle) -> Result<Write<'a>> {
+impl<'a> From<Write<'a>> for Elements<'a> {
+    fn from(write: Write<'a>) -> Self {
+        Self { write, repeats: 0 }
+    }
+}
+
+fn nothing<'a>() -> Elements<'a> {
+    Elements { write: Box::new(|_, _| Ok(())), repeats: 0 }
+}
+
+fn elements_of<'a>(
+    name: &str,
+    tensor: &'a TensorProto,
+    elements: usize,
+    nan: NanStyle,
+) -> Result<Elements<'a>> {
     let dtype = dtype::from_wire(tensor.dtype);
     if dtype == DataType::DtString {
         return strings(name, tensor, elements);
@@ -143,7 +172,7 @@ fn elements_of<'a>(name: &str, tensor: &'a TensorProto, elements: usize, nan: Na
             content.len()
         )));
     }
-    Ok(match dtype {
+    let write = match dtype {
         DataType::DtFloat => numbers(content, f32::from_le_bytes, nan),
         DataType::DtDouble => numbers(content, f64::from_le_bytes, nan),
         DataType::DtInt8 => numbers(content, i8::from_le_bytes, nan),
@@ -159,7 +188,8 @@ fn elements_of<'a>(name: &str, tensor: &'a TensorProto, elements: usize, nan: Na
         DataType::DtBfloat16 => short_floats(content, half::BFLOAT16, nan),
         DataType::DtComplex64 => complex(numbers(content, f32::from_le_bytes, nan)),
         _ => complex(numbers(content, f64::from_le_bytes, nan)),
-    })
+    };
+    Ok(write.into())
 }
 
 /// Writes values with commas between them.
@@ -228,16 +258,19 @@ fn typed<'a>(
     dtype: DataType,
     elements: usize,
     nan: NanStyle,
-) -> Result<Write<'a>> {
-    let write = |value: Repeated<'a, i32>, format: Format| -> Write<'a> {
-        Box::new(move |range, out| {
+) -> Result<Elements<'a>> {
+    let short = |values: Repeated<'a, i32>, format: Format| -> Elements<'a> {
+        let write: Write<'a> = Box::new(move |range, out| {
             join(range, out, |index, out| {
                 // The bits travel in the low half of an int32.
-                let [low, high, ..] = value.get(index).to_le_bytes();
+                let [low, high, ..] = values.get(index).to_le_bytes();
                 writer::write_short_float(u16::from_le_bytes([low, high]), format, out, nan)
             })
-        })
+        });
+        Elements { write, repeats: values.repeats }
     };
+    let pairs =
+        |parts: Elements<'a>| Elements { write: complex(parts.write), repeats: parts.repeats.div_ceil(2) };
     Ok(match dtype {
         DataType::DtFloat => repeated(name, &tensor.float_val, elements)?.numbers(nan),
         DataType::DtDouble => repeated(name, &tensor.double_val, elements)?.numbers(nan),
@@ -245,10 +278,10 @@ fn typed<'a>(
         DataType::DtUint32 => repeated(name, &tensor.uint32_val, elements)?.numbers(nan),
         DataType::DtUint64 => repeated(name, &tensor.uint64_val, elements)?.numbers(nan),
         DataType::DtBool => repeated(name, &tensor.bool_val, elements)?.numbers(nan),
-        DataType::DtHalf => write(repeated(name, &tensor.half_val, elements)?, half::HALF),
-        DataType::DtBfloat16 => write(repeated(name, &tensor.half_val, elements)?, half::BFLOAT16),
-        DataType::DtComplex64 => complex(repeated_pairs(name, &tensor.scomplex_val, elements)?.numbers(nan)),
-        DataType::DtComplex128 => complex(repeated_pairs(name, &tensor.dcomplex_val, elements)?.numbers(nan)),
+        DataType::DtHalf => short(repeated(name, &tensor.half_val, elements)?, half::HALF),
+        DataType::DtBfloat16 => short(repeated(name, &tensor.half_val, elements)?, half::BFLOAT16),
+        DataType::DtComplex64 => pairs(repeated_pairs(name, &tensor.scomplex_val, elements)?.numbers(nan)),
+        DataType::DtComplex128 => pairs(repeated_pairs(name, &tensor.dcomplex_val, elements)?.numbers(nan)),
         _ => repeated(name, &tensor.int_val, elements)?.numbers(nan),
     })
 }
@@ -259,16 +292,19 @@ struct Repeated<'a, T> {
     values: &'a [T],
     /// How many values at the end repeat together: 2 for complex numbers.
     period: usize,
+    /// How many values are missing.
+    repeats: usize,
 }
 
 fn repeated<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result<Repeated<'a, T>> {
-    if values.len() < elements && elements > MAX_REPEATED {
+    let repeats = elements.saturating_sub(values.len());
+    if repeats > 0 && elements > MAX_REPEATED {
         return Err(Error::internal(format!(
             "The backend's output {name} gives {} values for {elements} elements",
             values.len()
         )));
     }
-    Ok(Repeated { values, period: 1 })
+    Ok(Repeated { values, period: 1, repeats })
 }
 
 fn repeated_pairs<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result<Repeated<'a, T>> {
@@ -289,30 +325,24 @@ impl<'a, T: Copy + Default> Repeated<'a, T> {
         self.values.get(index).copied().unwrap_or_default()
     }
 
-    fn numbers(self, nan: NanStyle) -> Write<'a>
+    fn numbers(self, nan: NanStyle) -> Elements<'a>
     where
         T: Number,
     {
-        Box::new(move |range, out| match self.values.get(range.clone()) {
+        let write: Write<'a> = Box::new(move |range, out| match self.values.get(range.clone()) {
             Some(values) => join_numbers(values.iter().copied(), out, nan),
             None => join_numbers(range.map(|index| self.get(index)), out, nan),
-        })
+        });
+        Elements { write, repeats: self.repeats }
     }
 }
 
 /// Strings; those of an output whose name ends in `_bytes` are written in base64.
-fn strings<'a>(name: &str, tensor: &'a TensorProto, elements: usize) -> Result<Write<'a>> {
+fn strings<'a>(name: &str, tensor: &'a TensorProto, elements: usize) -> Result<Elements<'a>> {
     let write: fn(&[u8], &mut Vec<u8>) =
         if name.ends_with("_bytes") { writer::write_base64 } else { writer::write_string };
     let values = if tensor.tensor_content.is_empty() {
         repeated(name, &tensor.string_val, elements)?;
-        let repeats = elements.saturating_sub(tensor.string_val.len());
-        let last = tensor.string_val.last().map_or(0, Bytes::len);
-        if repeats.saturating_mul(last) > MAX_REPEATED_TEXT {
-            return Err(Error::internal(format!(
-                "The backend's output {name} repeats a string of {last} bytes {repeats} times"
-            )));
-        }
         tensor.string_val.clone()
     } else {
         string_content(&tensor.tensor_content, elements).ok_or_else(|| {
@@ -321,13 +351,15 @@ fn strings<'a>(name: &str, tensor: &'a TensorProto, elements: usize) -> Result<W
             ))
         })?
     };
-    Ok(Box::new(move |range, out| {
+    let repeats = elements.saturating_sub(values.len());
+    let write: Write<'a> = Box::new(move |range, out| {
         join(range, out, |index, out| {
             let value = values.get(index).or(values.last()).map_or(&[][..], |value| value);
             write(value, out);
             Ok(())
         })
-    }))
+    });
+    Ok(Elements { write, repeats })
 }
 
 /// Strings in `tensor_content`: the varint lengths of all, then the bytes of all.

@@ -14,6 +14,10 @@ const TEXT_PER_ELEMENT: usize = 11;
 /// The most bytes set aside at once for a reply that has not been written.
 const MAX_RESERVED: usize = 16 * 1024 * 1024;
 
+/// The most bytes of text that may come of no bytes of the reply in particular: brackets, elements
+/// that repeat, and names in every row. Few bytes from a backend must not become gigabytes.
+const MAX_SURPLUS: usize = 1 << 29;
+
 /// Writes the outputs of a model in the format of the request.
 ///
 /// A single output is written bare, several as objects with their names, sorted.
@@ -22,7 +26,7 @@ const MAX_RESERVED: usize = 16 * 1024 * 1024;
 ///
 /// As in the original these are `INVALID_ARGUMENT`: no outputs, a dtype without a form in JSON,
 /// and for the row format a scalar or tensors of different batch sizes. `INTERNAL` if a tensor
-/// contradicts itself.
+/// contradicts itself, or the text would be out of all proportion to the reply.
 #[expect(clippy::implicit_hasher, reason = "it is the map that prost generates")]
 pub fn encode(outputs: &HashMap<String, TensorProto>, format: Format, nan: NanStyle) -> Result<Vec<u8>> {
     let mut tensors = outputs
@@ -33,6 +37,8 @@ pub fn encode(outputs: &HashMap<String, TensorProto>, format: Format, nan: NanSt
     if tensors.is_empty() {
         return Err(Error::invalid_argument("Cannot convert empty tensor map to JSON"));
     }
+    let surplus = tensors.iter().map(|(_, tensor)| tensor.surplus()).fold(0, usize::saturating_add);
+    check_surplus(surplus)?;
     let elements = tensors.iter().map(|(_, tensor)| tensor.elements()).fold(0, usize::saturating_add);
     // The last few elements ask for more room than they take.
     let spare = 32 + elements.min(writer::BATCH) * TEXT_PER_ELEMENT * 2;
@@ -52,6 +58,7 @@ fn encode_rows(tensors: &[(&str, Printer<'_>)], out: &mut Vec<u8>) -> Result<()>
     } else {
         out.push(b'[');
         let names = names(tensors);
+        check_surplus(batch_size.saturating_mul(names.iter().map(Vec::len).sum()))?;
         for row in 0..batch_size {
             out.extend_from_slice(if row == 0 { b"{" } else { b",{" });
             for (index, ((_, tensor), name)) in tensors.iter().zip(&names).enumerate() {
@@ -66,6 +73,15 @@ fn encode_rows(tensors: &[(&str, Printer<'_>)], out: &mut Vec<u8>) -> Result<()>
         out.push(b']');
     }
     out.push(b'}');
+    Ok(())
+}
+
+fn check_surplus(surplus: usize) -> Result<()> {
+    if surplus > MAX_SURPLUS {
+        return Err(Error::internal(format!(
+            "The backend's reply is out of all proportion to its JSON, {surplus} bytes of which come of none of its own"
+        )));
+    }
     Ok(())
 }
 
@@ -111,4 +127,47 @@ fn batch_size(tensors: &[(&str, Printer<'_>)]) -> Result<usize> {
         }
     }
     Ok(expected.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::tensorflow::tensor_shape_proto::Dim;
+    use crate::proto::tensorflow::{DataType, TensorShapeProto};
+
+    #[test]
+    fn few_bytes_never_become_gigabytes() {
+        let tensor = |dtype: DataType, sizes: &[i64], string: &[u8]| TensorProto {
+            dtype: dtype.into(),
+            tensor_shape: Some(TensorShapeProto {
+                dim: sizes.iter().map(|&size| Dim { size, ..Dim::default() }).collect(),
+                unknown_rank: false,
+            }),
+            string_val: if string.is_empty() { Vec::new() } else { vec![string.to_vec().into()] },
+            ..TensorProto::default()
+        };
+        let check = |count: usize, name: &str, tensor: &TensorProto, format, expected: bool| {
+            let outputs = (0..count).map(|index| (format!("{name}{index}"), tensor.clone())).collect();
+            let encoded = encode(&outputs, format, NanStyle::Null);
+            assert_eq!(encoded.as_ref().err().map(Error::code), (!expected).then_some(tonic::Code::Internal));
+            if let Err(error) = encoded {
+                assert!(error.message().contains("out of all proportion"), "{error}");
+            }
+        };
+        let rows = |rows| tensor(DataType::DtFloat, &[rows, 0], b"");
+        let numbers = |sizes: &[i64]| tensor(DataType::DtFloat, sizes, b"");
+        let strings = |elements| tensor(DataType::DtString, &[elements], &[1; 1000]);
+        let long_name = "n".repeat(1000);
+        // Lists around nothing, names in every row, zeros, and strings of characters to be escaped.
+        check(3, "", &rows(1000), Format::Columnar, true);
+        check(300, "", &rows(1 << 20), Format::Columnar, false);
+        check(2, &long_name, &rows(1000), Format::Row, true);
+        check(2, &long_name, &rows(1 << 20), Format::Row, false);
+        check(2, "", &numbers(&[1000, 1, 1]), Format::Row, true);
+        check(40, "", &numbers(&[1 << 22]), Format::Row, false);
+        check(1, "", &numbers(&[1 << 24, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]), Format::Row, false);
+        check(1, "", &strings(1000), Format::Columnar, true);
+        check(1, "", &strings(1 << 18), Format::Columnar, false);
+        check(1, "_bytes", &strings(1 << 20), Format::Columnar, false);
+    }
 }
