@@ -68,7 +68,11 @@ pub fn decode(body: &Bytes, signatures: &Signatures, limits: &Limits) -> Result<
 }
 
 /// Decodes a body of which a [`Stream`] may have decoded the values already.
-pub(crate) fn decode_after(
+///
+/// # Errors
+///
+/// As from [`decode`].
+pub fn decode_after(
     body: &Bytes,
     signatures: &Signatures,
     limits: &Limits,

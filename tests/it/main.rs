@@ -50,3 +50,4 @@ mod tidy;
 mod transport;
 mod untold;
 mod vectors;
+mod verbs;

@@ -490,8 +490,22 @@ proptest! {
                 prop_assert_eq!(error.message(), checked.message());
             }
         }
-        let mut stream = Stream::new(Limits::default());
-        (step..=body.len()).step_by(step).for_each(|end| stream.feed(&body[..end], body.len(), &signatures(dtype)));
+        let tight = Limits { depth: 4, rank: 2, elements: 6, string_size: 6 };
+        for limits in [Limits::default(), tight] {
+            let whole = predict::decode(&body, &signatures(dtype), &limits);
+            // Within tight limits a body is read as ever, or not at all.
+            if let (Ok(whole), false) = (&whole, limits == Limits::default()) {
+                prop_assert_eq!(whole.inputs.get("x_bytes"), decoded.as_ref().ok());
+            }
+            let mut stream = Stream::new(limits);
+            let ends = (step..=body.len()).step_by(step);
+            ends.for_each(|end| stream.feed(&body[..end], body.len(), &signatures(dtype)));
+            let streamed = predict::decode_after(&body, &signatures(dtype), &limits, Some(stream));
+            prop_assert_eq!(
+                streamed.map_err(|error| error.to_string()),
+                whole.map_err(|error| error.to_string())
+            );
+        }
 
         let Ok(text) = std::str::from_utf8(&body) else { return Ok(()) };
         if text.contains("NaN") || text.contains("Inf") {
