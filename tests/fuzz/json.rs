@@ -17,6 +17,15 @@ pub enum Json {
 }
 
 impl Json {
+    /// How many levels of objects and lists there are.
+    pub fn depth(&self) -> usize {
+        match self {
+            Json::List(items) => 1 + items.iter().map(Json::depth).max().unwrap_or(0),
+            Json::Object(members) => 1 + members.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
     /// The first member of that name.
     pub fn get(&self, name: &str) -> Option<&Json> {
         let Json::Object(members) = self else { return None };
@@ -35,16 +44,48 @@ pub enum Document {
 
 /// Reads the first value of a body; what follows it is not looked at.
 pub fn parse(body: &[u8]) -> Document {
-    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let Ok(text) = std::str::from_utf8(body) else { return Document::Beyond };
     if text.contains("NaN") || text.contains("Inf") {
         return Document::Beyond;
     }
+    parse_proper(text).map_or(Document::Malformed, Document::Json)
+}
+
+/// The same of a text in nothing but JSON; `None` if it is malformed.
+pub fn parse_proper(text: &str) -> Option<Json> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    match <&RawValue>::deserialize(&mut deserializer).ok().and_then(build) {
-        Some(json) => Document::Json(json),
-        None => Document::Malformed,
+    <&RawValue>::deserialize(&mut deserializer).ok().and_then(build)
+}
+
+/// The same text without what serde does not know: a zero for `NaN` and its like, replacement
+/// characters for bytes that are no UTF-8.
+pub fn to_proper(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let mut proper = String::with_capacity(text.len());
+    let mut rest = &*text;
+    let mut in_string = false;
+    while let Some(character) = rest.chars().next() {
+        let special = if in_string { None } else { special(rest) };
+        let length = match character {
+            '\\' if in_string => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            _ => special.unwrap_or(character.len_utf8()),
+        };
+        in_string ^= character == '"';
+        // Spaces keep it apart from digits around it.
+        proper += if special.is_some() { " 0 " } else { &rest[..length] };
+        rest = &rest[length..];
     }
+    proper
+}
+
+/// How long the number is that starts here and has no digits, if there is one.
+fn special(text: &str) -> Option<usize> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let word = ["NaN", "Infinity", "Inf"].into_iter().find(|word| unsigned.starts_with(word))?;
+    // With an `i` behind it, it must be the long word.
+    let is_broken = word == "Inf" && unsigned[word.len()..].starts_with('i');
+    (!is_broken).then_some(text.len() - unsigned.len() + word.len())
 }
 
 /// The value of a text; `None` for a lone surrogate or a number that the dialect finds too big.

@@ -5,9 +5,11 @@
 //!
 //! ```text
 //! tests/fuzz/seed                                  # corpora from tests/fixtures/vectors
+//! tests/fuzz/campaign --seconds 1200 json route    # a table of what came of it
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz decode_predict -- -dict=tests/fuzz/json.dict
 //! ```
 
+pub mod codec;
 pub mod json;
 pub mod reference;
 pub mod short_float;

@@ -7,23 +7,39 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tfbridge::codec::{Limits, example};
 use tfbridge::proto::tensorflow::Example;
 use tfbridge::proto::tensorflow::feature::Kind;
 use tfbridge::proto::tensorflow::serving::input;
+use tfbridge_fuzz::codec::{self, TIGHT, WIDE};
 use tfbridge_fuzz::json::{self, Document, Json};
 
 fuzz_target!(|data: &[u8]| {
     let body = Bytes::copy_from_slice(data);
-    if let Ok(decoded) = example::decode_multi_inference(&body, "multi_inference", &Limits::default()) {
-        assert!(!decoded.tasks.is_empty());
+    let tasks = codec::decode_multi_inference(&body, &WIDE);
+    let decoded = codec::decode_examples(&body, &WIDE);
+    if let Ok(tasks) = &tasks {
+        assert!(!tasks.tasks.is_empty());
     }
-    let Ok(decoded) = example::decode(&body, "classify", &Limits::default()) else { return };
+    let json = json::parse(data);
+    // Within tight limits it is read as ever, or not at all.
+    let tight = codec::decode_examples(&body, &TIGHT);
+    let tight_tasks = codec::decode_multi_inference(&body, &TIGHT);
+    assert!(tasks.is_ok() || tight_tasks.is_err());
+    let Ok(decoded) = decoded else {
+        tight.expect_err("what is refused within wide limits");
+        return;
+    };
+    if let (Ok(tight), Document::Json(_)) = (&tight, &json) {
+        assert_eq!(*tight, decoded);
+    }
+    if let (Ok(tasks), Document::Json(_)) = (&tasks, &json) {
+        assert_eq!(tasks.input, decoded.input);
+    }
     let (context, examples) = match decoded.input.kind.expect("a kind") {
         input::Kind::ExampleList(list) => (None, list.examples),
         input::Kind::ExampleListWithContext(list) => (list.context, list.examples),
     };
-    let json = match json::parse(data) {
+    let json = match json {
         Document::Beyond => return,
         Document::Malformed => panic!("read what is no JSON"),
         Document::Json(json) => json,

@@ -56,7 +56,9 @@ fn is_slow(outputs: &Outputs) -> bool {
     let names: u128 = outputs.keys().map(|name| name.len() as u128).sum();
     outputs.values().any(|tensor| {
         let dims = tensor.tensor_shape.as_ref().map(|shape| shape.dim.as_slice()).unwrap_or_default();
-        let lists = dims.iter().fold(1_u128, |lists, dim| lists.saturating_mul(dim.size.max(1) as u128));
+        // Below an empty dimension there is nothing to write.
+        let sizes = dims.iter().take_while(|dim| dim.size != 0);
+        let lists = sizes.fold(1_u128, |lists, dim| lists.saturating_mul(dim.size.max(1) as u128));
         let string = tensor.string_val.iter().map(|value| value.len() as u128).max().unwrap_or(0);
         lists <= 1 << 24 && lists * (2 * dims.len() as u128 + 32 + 6 * (string + names)) > 1 << 17
     })

@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use tfbridge::codec::{Limits, NanStyle};
+use tfbridge::codec::NanStyle;
 use tfbridge::codec::predict::{self, Format};
 use tfbridge::codec::signature::{Input, Signature, Signatures};
 use tfbridge::proto::tensorflow::TensorProto;
+use tfbridge_fuzz::codec::{self, WIDE};
 use tfbridge_fuzz::tensors;
 
 fuzz_target!(|data: &[u8]| {
@@ -34,8 +35,7 @@ fn check(input: &mut Unstructured<'_>) -> Result<()> {
     assert_eq!(Bytes::from(typed_text), Bytes::from(text.clone()));
 
     let request = to_request(&text, format);
-    let decoded =
-        predict::decode(&request, &signatures(&outputs), &Limits::default()).expect("what was printed");
+    let decoded = codec::decode(&request, &signatures(&outputs), &WIDE).expect("what was printed");
     assert_eq!(decoded.format, format);
     for (name, tensor) in &outputs {
         assert_eq!(decoded.inputs[name], tensors::canonical(tensor), "{name}");
