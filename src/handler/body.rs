@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::GzDecoder;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -110,6 +110,10 @@ async fn collect<B>(
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
+    if !is_plainly_sent(request.headers()) {
+        discard(request).await;
+        return Err(Error::unimplemented("The only transfer coding is chunked, once"));
+    }
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let too_large = || Error::payload_too_large(format!("The body is larger than {} bytes", limits.size));
@@ -348,6 +352,14 @@ where
     Ok(None)
 }
 
+/// Whether what arrives is the body: sent whole, or in chunks and nothing else. The server undoes
+/// chunks once, whatever else the header names.
+fn is_plainly_sent(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    codings.next().is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
+}
+
 /// Any content encoding with `gzip` in its name is gzip, as in the original.
 fn is_gzip(headers: &HeaderMap) -> bool {
     headers
@@ -408,6 +420,19 @@ mod tests {
     }
 
     const PLAIN: &[u8] = b"{\"instances\":[1.0]}";
+
+    #[test]
+    fn chunks_are_the_only_coding() {
+        let check = |codings: &[&str], expected| {
+            let headers = codings.iter().map(|coding| (TRANSFER_ENCODING, coding.parse().unwrap()));
+            assert_eq!(is_plainly_sent(&headers.collect()), expected, "{codings:?}");
+        };
+        check(&[], true);
+        check(&["Chunked "], true);
+        check(&["chunked, chunked"], false);
+        check(&["chunked", "chunked"], false);
+        check(&["gzip, chunked"], false);
+    }
 
     fn gzip(plain: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

@@ -1,0 +1,28 @@
+//! The table, area by area.
+
+mod connections;
+mod framing;
+mod gzip;
+mod json;
+mod replies;
+mod requests;
+mod slow;
+mod streams;
+pub mod tls;
+
+use crate::attack::Attack;
+
+/// The attacks on a bridge that speaks clear text.
+pub fn plain() -> Vec<Attack> {
+    [
+        requests::attacks(),
+        framing::attacks(),
+        streams::attacks(),
+        json::attacks(),
+        gzip::attacks(),
+        replies::attacks(),
+        connections::attacks(),
+        slow::attacks(),
+    ]
+    .concat()
+}
