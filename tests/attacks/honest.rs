@@ -189,7 +189,9 @@ fn run(transport: &Transport, keeps: bool, samples: &Mutex<Vec<Sample>>, stop: &
                 kept = keeps.then_some(connection);
                 None
             }
-            Err(error) => Some(format!("{error} ({})", if keeps { "kept connection" } else { "new connection" })),
+            Err(error) => {
+                Some(format!("{error} ({})", if keeps { "kept connection" } else { "new connection" }))
+            }
         };
         samples.lock().unwrap().push(Sample { start, elapsed: start.elapsed(), failure });
         std::thread::sleep(PAUSE);

@@ -17,10 +17,8 @@ pub const ECHO: &str = "/v1/models/echo:predict";
 /// A whole request.
 pub fn post(path: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: attacked\r\n{headers}Content-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: attacked\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 

@@ -112,6 +112,8 @@ pub struct Frames {
     reply: Vec<u8>,
     /// Whether windows are opened for more.
     opens_windows: bool,
+    /// Whether nothing is said in reply, not even what must be.
+    is_mute: bool,
 }
 
 impl Reader for Frames {
@@ -133,7 +135,8 @@ impl Reader for Frames {
     }
 
     fn reply(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.reply)
+        let reply = std::mem::take(&mut self.reply);
+        if self.is_mute { Vec::new() } else { reply }
     }
 }
 
@@ -141,6 +144,11 @@ impl Frames {
     /// One that asks for more wherever it gets something.
     pub fn greedy() -> Self {
         Self { opens_windows: true, ..Self::default() }
+    }
+
+    /// One that says nothing: a frame in the midst of headers would be a fault of its own.
+    pub fn mute() -> Self {
+        Self { is_mute: true, ..Self::default() }
     }
 
     fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {

@@ -27,6 +27,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("--max-body-size", "32MiB"),
     ("--max-response-size", "64MiB"),
     ("--max-memory", "256MiB"),
+    // As many as attack at once, and the honest ones.
+    ("--max-connections", "11000"),
 ];
 
 /// A process that ends with this.
@@ -182,7 +184,7 @@ fn known_flags() -> Vec<String> {
     let output = Command::new(PROGRAM).args(["serve", "--help"]).env_clear().output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let first = |line: &str| {
-        let word = line.trim_start().split_whitespace().find(|word| word.starts_with("--"))?;
+        let word = line.split_whitespace().find(|word| word.starts_with("--"))?;
         Some(word.to_owned())
     };
     help.lines().filter(|line| line.trim_start().starts_with('-')).filter_map(first).collect()

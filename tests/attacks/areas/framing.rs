@@ -53,7 +53,9 @@ pub fn attacks() -> Vec<Attack> {
         attack("two lengths, the wrong one first", BAD, || length("0\r\nContent-Length: 23")),
         attack("two lengths in one", BAD, || length("23, 0")),
         // Here the smuggled request is none: both agree on where it starts.
-        attack("the same length twice", &["400 closed", "200 404 open"], || length("23\r\nContent-Length: 23")),
+        attack("the same length twice", &["400 closed", "200 404 open"], || {
+            length("23\r\nContent-Length: 23")
+        }),
         attack("a negative length", BAD, || length("-1")),
         attack("a length with a plus", BAD, || length("+23")),
         attack("a length in hexadecimal", BAD, || length("0x17")),
@@ -64,29 +66,41 @@ pub fn attacks() -> Vec<Attack> {
         attack("a length of a thousand digits", BAD, || length(&"9".repeat(1000))),
         attack("a length in other digits", BAD, || length("٢٣")),
         // Where the body ends is clear, but not what it is. The next request is one.
-        attack("chunked twice", &["501 404 open", "501 closed", "400 closed"], || coding("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n")),
-        attack("chunked twice in one", &["501 404 open", "501 closed", "400 closed"], || coding("Transfer-Encoding: chunked, chunked\r\n")),
+        attack("chunked twice", &["501 404 open", "501 closed", "400 closed"], || {
+            coding("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n")
+        }),
+        attack("chunked twice in one", &["501 404 open", "501 closed", "400 closed"], || {
+            coding("Transfer-Encoding: chunked, chunked\r\n")
+        }),
         attack("gzip in chunks, by the coding", &["501 404 open", "501 closed", "400 closed"], || {
             coding("Transfer-Encoding: gzip, chunked\r\n")
         }),
         attack("a coding that is almost chunked", UNKNOWN, || coding("Transfer-Encoding: xchunked\r\n")),
         attack("chunked, but not in the end", UNKNOWN, || coding("Transfer-Encoding: chunked, identity\r\n")),
-        attack("the coding of nothing", UNKNOWN, || coding("Transfer-Encoding: identity\r\nContent-Length: 23\r\n")),
+        attack("the coding of nothing", UNKNOWN, || {
+            coding("Transfer-Encoding: identity\r\nContent-Length: 23\r\n")
+        }),
         attack("a coding behind a vertical tab", UNKNOWN, || {
             coding("Transfer-Encoding: \x0bchunked\r\nContent-Length: 23\r\n")
         }),
-        attack("a coding in quotes", UNKNOWN, || coding("Transfer-Encoding: \"chunked\"\r\nContent-Length: 23\r\n")),
+        attack("a coding in quotes", UNKNOWN, || {
+            coding("Transfer-Encoding: \"chunked\"\r\nContent-Length: 23\r\n")
+        }),
         attack("a coding with a space before the colon", BAD, || {
             coding("Transfer-Encoding : chunked\r\nContent-Length: 23\r\n")
         }),
-        attack("a coding on a folded line", BAD, || coding("Transfer-Encoding:\r\n chunked\r\nContent-Length: 23\r\n")),
+        attack("a coding on a folded line", BAD, || {
+            coding("Transfer-Encoding:\r\n chunked\r\nContent-Length: 23\r\n")
+        }),
         attack("chunks in version 1.0", BAD, || {
             let request = coding("Transfer-Encoding: chunked\r\n");
             String::from_utf8(request).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1).into_bytes()
         }),
         attack("a chunk of 2^64 bytes", BAD, || chunks("10000000000000000\r\n")),
         attack("a chunk of a thousand digits", BAD, || chunks(&format!("{}\r\n", "f".repeat(1000)))),
-        attack("a chunk of a thousand zeros", &["200 404 open", "400 closed"], || chunks(&format!("{}17\r\n{BODY}\r\n0\r\n\r\n", "0".repeat(1000)))),
+        attack("a chunk of a thousand zeros", &["200 404 open", "400 closed"], || {
+            chunks(&format!("{}17\r\n{BODY}\r\n0\r\n\r\n", "0".repeat(1000)))
+        }),
         attack("a chunk of a negative size", BAD, || chunks("-17\r\n")),
         attack("a chunk of 0x17 bytes", BAD, || chunks(&format!("0x17\r\n{BODY}\r\n0\r\n\r\n"))),
         attack("a chunk without a size", BAD, || chunks(&format!("\r\n{BODY}\r\n0\r\n\r\n"))),
@@ -110,8 +124,8 @@ pub fn attacks() -> Vec<Attack> {
         attack("a length among the trailers", &["200 404 open", "400 closed", "200 closed"], || {
             chunks(&format!("17\r\n{BODY}\r\n0\r\nContent-Length: 100\r\n\r\n"))
         }),
-        attack("a body in 100 000 chunks", &["200 open", "400 closed"], || {
-            let space = "1\r\n \r\n".repeat(100_000);
+        attack("a body in 20 000 chunks", &["200 open", "400 closed"], || {
+            let space = "1\r\n \r\n".repeat(20_000);
             request("Transfer-Encoding: chunked\r\n", &format!("{space}17\r\n{BODY}\r\n0\r\n\r\n"))
         }),
         // What comes behind a body is a request of its own, and this is none.
@@ -123,7 +137,8 @@ pub fn attacks() -> Vec<Attack> {
             request("Content-Length: 9223372036854775807\r\n", "")
         })
         .slow(),
-        attack("an announcement of 100 MB", &["413 closed"], || request("Content-Length: 104857600\r\n", "")).slow(),
+        attack("an announcement of 100 MB", &["413 closed"], || request("Content-Length: 104857600\r\n", ""))
+            .slow(),
         Attack::story("framing", "a body that stops at its half", &["400 closed", "closed"], |bridge| {
             Box::pin(super::slow::half_closed(bridge, request("Content-Length: 46\r\n", BODY)))
         }),

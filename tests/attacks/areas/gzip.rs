@@ -46,15 +46,16 @@ pub fn attacks() -> Vec<Attack> {
     vec![
         attack("1 GB of zeros", BOMB, || zipped(bomb(1024, 0))),
         attack("10 GB of spaces", BOMB, || zipped(bomb(10 << 10, b' '))),
-        attack("16 bombs at a time", BOMB, || zipped(bomb(100, b' '))).attackers(16),
+        // What others hold already may leave no memory for it.
+        attack("16 bombs at a time", &["413 open", "503 open"], || zipped(bomb(100, b' '))).attackers(16),
         attack("a bomb in chunks", BOMB, || {
             let bomb = bomb(100, b' ');
             let head = format!(
                 "POST {HALF} HTTP/1.1\r\nHost: attacked\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
             );
-            let chunks = bomb.chunks(1000).flat_map(|chunk| {
-                [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat()
-            });
+            let chunks = bomb
+                .chunks(1000)
+                .flat_map(|chunk| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
             head.into_bytes().into_iter().chain(chunks).chain(*b"0\r\n\r\n").collect()
         }),
         attack("a bomb for a model that is not there", &["413 open", "413 closed", "404 open"], || {
@@ -67,16 +68,20 @@ pub fn attacks() -> Vec<Attack> {
             zipped(gzip(format!("{}{BODY}", " ".repeat(16 << 20)).as_bytes()))
         })
         .needs(&["--max-inflate-ratio"]),
-        attack("a bomb in gzip in gzip", BAD, || zipped(gzip(&bomb(1024, 0)))),
+        attack("a bomb in gzip in gzip", &["400 open", "413 open"], || zipped(gzip(&bomb(1024, 0)))),
         attack("gzip in gzip, as announced", &["400 open", "415 open", "413 open"], || {
             post(HALF, "Content-Encoding: gzip, gzip\r\n", gzip(&gzip(BODY.as_bytes())))
         }),
-        attack("a second member", &["400 open", "200 open"], || zipped([gzip(BODY.as_bytes()), gzip(b" ")].concat())),
+        attack("a second member", &["400 open", "200 open"], || {
+            zipped([gzip(BODY.as_bytes()), gzip(b" ")].concat())
+        }),
         attack("a second member that is a bomb", &["400 open", "413 open"], || {
             zipped([gzip(BODY.as_bytes()), bomb(100, b' ')].concat())
         }),
         attack("100 000 empty members", &["400 open", "413 open"], || zipped(gzip(b"").repeat(100_000))),
-        attack("32 bombs in members", &["400 open", "413 open"], || zipped(gzip(&[b' '; 1 << 20]).repeat(32))),
+        attack("32 bombs in members", &["400 open", "413 open"], || {
+            zipped(gzip(&[b' '; 1 << 20]).repeat(32))
+        }),
         attack("a truncated stream", BAD, || {
             let whole = gzip(BODY.as_bytes());
             (0..whole.len()).flat_map(|end| zipped(&whole[..end])).collect()
@@ -101,12 +106,14 @@ pub fn attacks() -> Vec<Attack> {
         })
         .attackers(2),
         attack("each flag of the start", BAD, || {
-            (1..=255_u8).filter(|flags| flags & !0x10 != 1).flat_map(|flags| {
-                let mut start = START;
-                start[3] = flags;
-                zipped([&start[..], &[0xFF; 40]].concat())
-            })
-            .collect()
+            (1..=255_u8)
+                .filter(|flags| flags & !0x10 != 1)
+                .flat_map(|flags| {
+                    let mut start = START;
+                    start[3] = flags;
+                    zipped([&start[..], &[0xFF; 40]].concat())
+                })
+                .collect()
         }),
         attack("zlib in place of gzip", BAD, || {
             let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());

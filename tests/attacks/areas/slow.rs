@@ -16,8 +16,8 @@ use crate::http2::{self, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, S
 /// something for a machine that is busy.
 const SOON: Duration = Duration::from_secs(4);
 
-/// The same for connections that are idle, which have three seconds.
-const LATER: Duration = Duration::from_secs(7);
+/// The same for connections that are idle, which have three seconds, and then five to end well.
+const LATER: Duration = Duration::from_secs(11);
 
 /// How long to wait between two drips.
 const DRIP: Duration = Duration::from_millis(100);
@@ -70,7 +70,17 @@ async fn drip1(bridge: SocketAddr, start: Vec<u8>, drops: &[u8], limit: Duration
 
 /// The answers of version 2 to a start behind the preface, and drips.
 async fn drip2(bridge: SocketAddr, start: Vec<u8>, drops: Vec<u8>, limit: Duration) -> Answer {
-    let mut frames = Frames::greedy();
+    drip2_to(Frames::greedy(), bridge, start, drops, limit).await
+}
+
+/// The same to a reader of its own.
+async fn drip2_to(
+    mut frames: Frames,
+    bridge: SocketAddr,
+    start: Vec<u8>,
+    drops: Vec<u8>,
+    limit: Duration,
+) -> Answer {
     let stream = connect(bridge).await.unwrap();
     let start = [http2::hello(), start].concat();
     let end = drip(stream, &start, &drops, limit, &mut frames).await;
@@ -113,7 +123,9 @@ async fn read_slowly(bridge: SocketAddr, start: Vec<u8>, size: usize) -> Answer 
         }
     }
     buffer.resize(1 << 20, 0);
-    while let Ok(Ok(length @ 1..)) = tokio::time::timeout(Duration::from_secs(1), from.read(&mut buffer)).await {
+    while let Ok(Ok(length @ 1..)) =
+        tokio::time::timeout(Duration::from_secs(1), from.read(&mut buffer)).await
+    {
         received += length;
     }
     drop(writing.await);
@@ -228,12 +240,12 @@ pub fn attacks() -> Vec<Attack> {
         .needs(&["--idle-timeout"]),
         attack("headers of version 2 without an end", &["closed", "goaway NO_ERROR, closed"], |bridge| {
             let start = frame(HEADERS, END_STREAM, 1, &http2::head("GET", HALF, &[]));
-            Box::pin(drip2(bridge, start, vec![], LATER))
+            Box::pin(drip2_to(Frames::mute(), bridge, start, vec![], LATER))
         })
         .needs(&["--idle-timeout"]),
         attack("continuations, a byte at a time", &["closed", "goaway NO_ERROR, closed", "goaway ENHANCE_YOUR_CALM, closed"], |bridge| {
             let start = frame(HEADERS, END_STREAM, 1, &http2::head("GET", HALF, &[]));
-            Box::pin(drip2(bridge, start, frame(http2::CONTINUATION, 0, 1, &[]), LATER))
+            Box::pin(drip2_to(Frames::mute(), bridge, start, frame(http2::CONTINUATION, 0, 1, &[]), LATER))
         })
         .needs(&["--idle-timeout"]),
         attack("a body of version 2, a byte at a time", &["408, open", "408, closed", "408, reset NO_ERROR, open"], |bridge| {

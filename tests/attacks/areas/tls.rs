@@ -185,14 +185,23 @@ pub fn attacks() -> Vec<Attack> {
     let slow = |name, story| attack(name, REFUSED, story).slow().attackers(20);
     vec![
         attack("clear text", REFUSED, |bridge| Box::pin(raw(bridge, post(HALF, "", BODY)))),
-        attack("the preface of version 2 in clear text", REFUSED, |bridge| Box::pin(raw(bridge, http2::hello()))),
+        attack("the preface of version 2 in clear text", REFUSED, |bridge| {
+            Box::pin(raw(bridge, http2::hello()))
+        }),
         attack("bytes of no protocol", REFUSED, |bridge| {
-            Box::pin(raw(bridge, (0..100_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()))
+            Box::pin(raw(
+                bridge,
+                (0..100_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect(),
+            ))
         }),
         attack("a record of no kind", REFUSED, |bridge| Box::pin(raw(bridge, record(99, b"what")))),
         attack("data before the handshake", REFUSED, |bridge| Box::pin(raw(bridge, record(23, &[0; 100])))),
-        attack("an alert before the handshake", REFUSED, |bridge| Box::pin(raw(bridge, record(21, &[2, 40])))),
-        attack("a record of the greatest length", REFUSED, |bridge| Box::pin(raw(bridge, record(22, &[1; 65_535])))),
+        attack("an alert before the handshake", REFUSED, |bridge| {
+            Box::pin(raw(bridge, record(21, &[2, 40])))
+        }),
+        attack("a record of the greatest length", REFUSED, |bridge| {
+            Box::pin(raw(bridge, record(22, &[1; 65_535])))
+        }),
         attack("a hello that announces 16 MB", REFUSED, |bridge| {
             let start = record(22, &[&[1, 0xFF, 0xFF, 0xFF][..], &[0; 10_000]].concat());
             let more = record(22, &[0; 16_000]).repeat(1000);
@@ -202,7 +211,9 @@ pub fn attacks() -> Vec<Attack> {
             let hello = client_hello();
             Box::pin(raw(bridge, hello[5..].iter().flat_map(|&byte| record(22, &[byte])).collect()))
         }),
-        attack("100 000 empty records", REFUSED, |bridge| Box::pin(raw(bridge, record(22, &[]).repeat(100_000)))),
+        attack("100 000 empty records", REFUSED, |bridge| {
+            Box::pin(raw(bridge, record(22, &[]).repeat(100_000)))
+        }),
         attack("a hello of SSL 2", REFUSED, |bridge| {
             Box::pin(raw(bridge, [&[0x80, 46, 1, 0, 2, 0, 21, 0, 0, 0, 16][..], &[7; 37]].concat()))
         }),
@@ -221,7 +232,9 @@ pub fn attacks() -> Vec<Attack> {
         }),
         attack("handshakes that are left in the middle", &["left"], |bridge| Box::pin(leave(bridge))),
         attack("handshakes and nothing else", &["left"], |bridge| Box::pin(handshake(bridge))).attackers(2),
-        attack("a hello behind the handshake", &["closed"], |bridge| Box::pin(behind_handshake(bridge, client_hello()))),
+        attack("a hello behind the handshake", &["closed"], |bridge| {
+            Box::pin(behind_handshake(bridge, client_hello()))
+        }),
         attack("clear text behind the handshake", &["closed"], |bridge| {
             Box::pin(behind_handshake(bridge, post(HALF, "", BODY)))
         }),
@@ -236,19 +249,26 @@ pub fn attacks() -> Vec<Attack> {
                 }
             })
         }),
-        attack("version 2 where version 1 was agreed", &["closed", "400 closed", "200 open", "open"], |bridge| {
-            Box::pin(within(bridge, http2::hello()))
-        })
+        attack(
+            "version 2 where version 1 was agreed",
+            &["closed", "400 closed", "200 open", "open"],
+            |bridge| Box::pin(within(bridge, http2::hello())),
+        )
         .attackers(1)
         .slow(),
         attack("a head of 1 MB within", &["431 closed", "closed"], |bridge| {
             Box::pin(within(bridge, post(HALF, &format!("X-Long: {}\r\n", "a".repeat(1 << 20)), BODY)))
         }),
-        attack("rapid reset within", &["goaway ENHANCE_YOUR_CALM, closed", "200, goaway ENHANCE_YOUR_CALM, closed", "closed"], |bridge| {
-            let reset = |stream| http2::frame(http2::RST_STREAM, 0, stream, &8_u32.to_be_bytes());
-            let flood = http2::streams(10_000).flat_map(|stream| [http2::predict(stream), reset(stream)].concat());
-            Box::pin(frames(bridge, flood.collect()))
-        })
+        attack(
+            "rapid reset within",
+            &["goaway ENHANCE_YOUR_CALM, closed", "200, goaway ENHANCE_YOUR_CALM, closed", "closed"],
+            |bridge| {
+                let reset = |stream| http2::frame(http2::RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+                let flood = http2::streams(10_000)
+                    .flat_map(|stream| [http2::predict(stream), reset(stream)].concat());
+                Box::pin(frames(bridge, flood.collect()))
+            },
+        )
         .attackers(2),
         slow("a silent connection to TLS", |bridge| Box::pin(slowly(bridge, vec![], b""))),
         slow("a byte of a handshake", |bridge| Box::pin(slowly(bridge, vec![22], b""))),
