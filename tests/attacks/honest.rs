@@ -107,6 +107,7 @@ impl Connection {
 /// A request of an honest client.
 #[derive(Debug, Clone)]
 struct Sample {
+    client: usize,
     start: Instant,
     elapsed: Duration,
     failure: Option<String>,
@@ -138,18 +139,24 @@ impl Honest {
     pub fn start(transport: &Transport) -> Self {
         let samples = Arc::default();
         let stop = Arc::default();
-        let client = |keeps| {
+        let client = |client| {
             let (transport, samples, stop) = (transport.clone(), Arc::clone(&samples), Arc::clone(&stop));
-            std::thread::spawn(move || run(&transport, keeps, &samples, &stop))
+            std::thread::spawn(move || run(&transport, client, &samples, &stop))
         };
-        // The last one needs a new connection for each request.
-        let threads = (0..=KEEPERS).map(|index| client(index < KEEPERS)).collect();
+        let threads = (0..=KEEPERS).map(client).collect();
         Self { samples, stop, threads }
     }
 
-    /// How they fared with the requests that started from `start` until `end`. What is older than
-    /// `start` is forgotten.
+    /// How they fared with the requests that started from `start` until `end`, also those that are
+    /// still under way. What is older than `start` is forgotten.
     pub fn between(&self, start: Instant, end: Instant) -> Fare {
+        let is_beyond = |client| {
+            let samples = self.samples.lock().unwrap();
+            samples.iter().any(|sample| sample.client == client && sample.start >= end)
+        };
+        while !(0..=KEEPERS).all(is_beyond) && end.elapsed() < 2 * LONGEST {
+            std::thread::sleep(PAUSE);
+        }
         let mut samples = self.samples.lock().unwrap();
         samples.retain(|sample| sample.start >= start);
         let mut fare = Fare::default();
@@ -172,7 +179,9 @@ impl Drop for Honest {
     }
 }
 
-fn run(transport: &Transport, keeps: bool, samples: &Mutex<Vec<Sample>>, stop: &AtomicBool) {
+fn run(transport: &Transport, client: usize, samples: &Mutex<Vec<Sample>>, stop: &AtomicBool) {
+    // The last one needs a new connection for each request.
+    let keeps = client < KEEPERS;
     let mut kept = None;
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
@@ -193,7 +202,7 @@ fn run(transport: &Transport, keeps: bool, samples: &Mutex<Vec<Sample>>, stop: &
                 Some(format!("{error} ({})", if keeps { "kept connection" } else { "new connection" }))
             }
         };
-        samples.lock().unwrap().push(Sample { start, elapsed: start.elapsed(), failure });
+        samples.lock().unwrap().push(Sample { client, start, elapsed: start.elapsed(), failure });
         std::thread::sleep(PAUSE);
     }
 }

@@ -38,7 +38,8 @@ fn attack(name: &'static str, expect: &'static [&'static str], bytes: fn() -> Ve
 
 pub fn attacks() -> Vec<Attack> {
     vec![
-        attack("500 000 lists in tensor data", BAD, || values(&nested("[", "1", "]"))),
+        attack("500 000 lists in tensor data", BAD, || values(&nested("[", "1", "]")))
+            .needs(&["--max-depth"]),
         attack("500 000 lists that are never closed", BAD, || values(&"[".repeat(MILLION / 2))),
         attack("500 000 objects in tensor data", BAD, || values(&nested("{\"a\":", "1", "}"))),
         attack("500 000 lists elsewhere", FINE, || {
@@ -54,14 +55,16 @@ pub fn attacks() -> Vec<Attack> {
                 "",
                 format!("{{\"examples\":[{{\"x\":{}}}]}}", nested("[", "1", "]")),
             )
-        }),
+        })
+        .needs(&["--max-depth"]),
         attack("500 000 lists in the context", BAD, || {
             post(
                 "/v1/models/half_plus_two:regress",
                 "",
                 format!("{{\"context\":{},\"examples\":[]}}", nested("[", "1", "]")),
             )
-        }),
+        })
+        .needs(&["--max-depth"]),
         attack("an integer of a million digits", BAD, || echo("int64", &"9".repeat(MILLION))),
         attack("a float of a million digits", BAD, || values(&"9".repeat(MILLION))),
         attack("a fraction of a million digits", FINE, || values(&format!("0.{}", "3".repeat(MILLION)))),

@@ -22,9 +22,9 @@ fn four_megabytes() -> &'static [u8] {
     &BYTES
 }
 
-/// Ten of a MB each.
-fn ten_times_one() -> &'static [u8] {
-    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| large(250_000).repeat(10));
+/// Four of a MB each.
+fn four_times_one() -> &'static [u8] {
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| large(250_000).repeat(4));
     &BYTES
 }
 
@@ -58,8 +58,8 @@ pub fn attacks() -> Vec<Attack> {
             Box::pin(leave_at_first_byte(bridge, four_megabytes()))
         })
         .attackers(1),
-        attack("10 replies of 1 MB, left at the first byte", &["answered", "closed"], |bridge| {
-            Box::pin(leave_at_first_byte(bridge, ten_times_one()))
+        attack("4 replies of 1 MB, left at the first byte", &["answered", "closed"], |bridge| {
+            Box::pin(leave_at_first_byte(bridge, four_times_one()))
         })
         .attackers(2),
         attack("requests that are broken off at once", &["left"], |bridge| {
@@ -74,21 +74,21 @@ pub fn attacks() -> Vec<Attack> {
             let bytes: Vec<u8> = http2::hello().into_iter().chain(requests).collect();
             Box::pin(leave_after(bridge, bytes, Duration::from_millis(5)))
         }),
-        Attack::http1("replies", "4 MB of numbers, indented", &["200 open", "500 open", "503 open"], || {
-            post(&format!("{ECHO}?pretty"), "", format!("{{\"instances\":[{}1]}}", "1,".repeat(2_000_000)))
+        Attack::http1("replies", "1 MB of numbers, indented", &["200 open", "500 open", "503 open"], || {
+            post(&format!("{ECHO}?pretty"), "", format!("{{\"instances\":[{}1]}}", "1,".repeat(500_000)))
         })
         .attackers(1),
-        Attack::http1("replies", "4000 lists of 250 levels, indented", &["200 open"], || {
+        Attack::http1("replies", "1000 lists of 250 levels, indented", &["200 open"], || {
             let nested = format!("{}1{}", "[".repeat(250), "]".repeat(250));
             post(
                 &format!("{ECHO}?pretty"),
                 "",
-                format!("{{\"instances\":[{}]}}", vec![nested; 4000].join(",")),
+                format!("{{\"instances\":[{}]}}", vec![nested; 1000].join(",")),
             )
         })
         .attackers(1),
-        Attack::http1("replies", "a message with 8 MB of what was wrong", &["400 open"], || {
-            post(HALF, "", format!("{{\"instances\":[\"{}\"]}}", "a".repeat(8 << 20)))
+        Attack::http1("replies", "a message with 2 MB of what was wrong", &["400 open"], || {
+            post(HALF, "", format!("{{\"instances\":[\"{}\"]}}", "a".repeat(2 << 20)))
         })
         .attackers(2),
         Attack::http2("replies", "100 indented answers at a time", &["200, open"], || {

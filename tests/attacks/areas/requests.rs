@@ -123,8 +123,8 @@ pub fn attacks() -> Vec<Attack> {
                 BODY,
             )
         }),
-        attack("1000 requests in one go", &["200 open", "200 closed"], || {
-            get("/v1/models/half_plus_two").repeat(1000)
+        attack("500 requests in one go", &["200 open", "200 closed"], || {
+            get("/v1/models/half_plus_two").repeat(500)
         }),
     ]
 }
