@@ -5,7 +5,8 @@
 //! budget and come back down. `tests/attacks/run` runs it on a release build and holds the latency
 //! of the honest clients against that without an attack, too.
 //!
-//! The attackers' threads have the lowest priority: elsewhere they would have machines of their own.
+//! Where latency counts, the attackers' threads have the lowest priority: elsewhere they would have
+//! machines of their own.
 
 #![allow(
     clippy::cast_possible_truncation,

@@ -18,9 +18,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_tfbridge");
 const FLAGS: &[(&str, &str)] = &[
     ("--log", "error"),
     ("--admin-listen", "off"),
-    ("--header-timeout", "1s"),
+    ("--header-timeout", "2s"),
     ("--idle-timeout", "3s"),
-    ("--body-timeout", "1s"),
+    ("--body-timeout", "2s"),
     ("--write-timeout", "2s"),
     ("--timeout", "10s"),
     ("--drain-timeout", "1s"),

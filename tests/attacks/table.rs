@@ -61,14 +61,13 @@ impl<'a> Table<'a> {
         if attacks.is_empty() {
             return Vec::new();
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .on_thread_start(lower_priority)
-            .enable_all()
-            .build()
-            .unwrap();
         let honest = Honest::start(&bridge.transport);
         let is_strict = std::env::var("TFBRIDGE_ATTACKS").is_ok_and(|value| value == "strict");
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if is_strict {
+            builder.on_thread_start(lower_priority);
+        }
+        let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         let mut table =
             Self { bridge, honest, runtime, is_strict, failures: Vec::new(), alone: Duration::ZERO };
         table.rest(FIRST_REST);

@@ -133,11 +133,11 @@ async fn raw(bridge: SocketAddr, bytes: Vec<u8>) -> Answer {
     records.answer(end)
 }
 
-/// Sends a start, and then drips, which have a second.
+/// Sends a start, and then drips, which have two seconds.
 async fn slowly(bridge: SocketAddr, start: Vec<u8>, drops: &[u8]) -> Answer {
     let mut records = Records::default();
     let stream = connect(bridge).await.unwrap();
-    let end = drip(stream, &start, drops, Duration::from_secs(4), &mut records).await;
+    let end = drip(stream, &start, drops, Duration::from_secs(7), &mut records).await;
     records.answer(End::from(end))
 }
 
@@ -282,7 +282,7 @@ pub fn attacks() -> Vec<Attack> {
             Box::pin(async move {
                 let mut responses = Responses::default();
                 let stream = shake_hands(bridge, &[]).await.unwrap();
-                let end = drip(stream, b"", b"", Duration::from_secs(4), &mut responses).await;
+                let end = drip(stream, b"", b"", Duration::from_secs(7), &mut responses).await;
                 responses.answer(End::from(end))
             })
         }),
@@ -291,7 +291,7 @@ pub fn attacks() -> Vec<Attack> {
                 let mut responses = Responses::default();
                 let stream = shake_hands(bridge, &[]).await.unwrap();
                 let start = format!("POST {HALF} HTTP/1.1\r\nX-Slow: ");
-                let end = drip(stream, start.as_bytes(), b"a", Duration::from_secs(4), &mut responses).await;
+                let end = drip(stream, start.as_bytes(), b"a", Duration::from_secs(7), &mut responses).await;
                 responses.answer(End::from(end))
             })
         }),
