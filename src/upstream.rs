@@ -17,6 +17,7 @@
 //! | `endpoint` | one attempt at a call |
 //! | `load`, `health` | what is known of an endpoint |
 //! | `connection`, `tls`, `stamp`, `address` | connections, made when they are needed |
+//! | `cancel` | calls that nobody waits for any more |
 //! | `message`, `failure` | requests and replies as gRPC has them |
 //! | `call`, `deadline` | what a request brings along |
 //! | `memory` | how many bytes all requests hold |
@@ -25,6 +26,7 @@
 mod address;
 mod budget;
 mod call;
+mod cancel;
 mod connection;
 mod deadline;
 mod discovery;

@@ -382,8 +382,10 @@ fn inflate(body: &[u8], limits: BodyLimits, memory: &Account) -> Result<Bytes> {
     loop {
         // Doubles, so that little is copied, up to one byte too many.
         let step = inflated.len().max(STEP).min(most.saturating_add(1) - inflated.len());
-        memory.hold(step)?;
+        // While it grows, the old bytes are there twice.
+        memory.hold(step + inflated.len())?;
         inflated.reserve_exact(step);
+        memory.release(inflated.len());
         let mut part = decoder.by_ref().take(step as u64);
         let read =
             part.read_to_end(&mut inflated).map_err(|error| broken(&error.to_string()).with_source(error))?;

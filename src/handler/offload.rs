@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Result};
 
 /// Work on less than this is done at once: moving it would take longer.
-const SMALL: usize = 1 << 20;
+const SMALL: usize = 256 << 10;
 
 /// By how much the priority is lower, in the units of `nice`: a tenth of a thread's usual share
 /// where both compete for a core.

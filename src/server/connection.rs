@@ -29,8 +29,8 @@ use crate::config::ServerConfig;
 const READ_BUFFER: usize = 128 << 10;
 
 /// What is set aside for the requests of an HTTP/2 connection that nobody reads: of each, and of all.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+const STREAM_WINDOW: u32 = 512 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// How many requests may be under way on an HTTP/2 connection.
 const STREAMS: u32 = 256;

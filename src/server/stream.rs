@@ -17,6 +17,10 @@ use super::activity::Activity;
 /// What every HTTP/2 connection starts with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// After so many bytes of a connection others get their turn: they may be thousands of frames, and the
+/// server goes on for as long as there are any.
+const TURN: usize = 32 << 10;
+
 /// What a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -38,12 +42,14 @@ pub(super) struct Stream {
     socket: Socket,
     /// What was read to tell the protocol.
     ahead: BytesMut,
+    /// How much has been read since others had their turn.
+    in_turn: usize,
     activity: Arc<Activity>,
 }
 
 impl Stream {
     pub(super) fn new(socket: Socket, activity: Arc<Activity>) -> Self {
-        Self { socket, ahead: BytesMut::new(), activity }
+        Self { socket, ahead: BytesMut::new(), in_turn: 0, activity }
     }
 
     /// Finds out what the client speaks: by its first bytes, or by what TLS has agreed on. Waits for
@@ -100,9 +106,16 @@ impl AsyncRead for Stream {
             self.ahead.advance(length);
             return Poll::Ready(Ok(()));
         }
+        if self.in_turn >= TURN {
+            self.in_turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let result = self.socket().poll_read(context, buffer);
-        if buffer.filled().len() > before {
+        let read = buffer.filled().len() - before;
+        self.in_turn = if result.is_pending() { 0 } else { self.in_turn + read };
+        if read > 0 {
             self.activity.read();
         }
         result

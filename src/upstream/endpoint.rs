@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::header::{CONTENT_TYPE, HeaderValue, TE, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
-use http_body_util::BodyExt;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::address::Address;
 use super::call::Call;
+use super::cancel::{Cancellations, Pending};
 use super::connection::{Connector, Sender, Slot};
 use super::failure::{Failure, Kind};
 use super::health::Health;
@@ -40,6 +40,7 @@ pub(super) struct Endpoint {
     scheme: Scheme,
     authority: Authority,
     slots: Box<[Slot]>,
+    cancellations: Arc<Cancellations>,
     next: AtomicUsize,
 }
 
@@ -76,6 +77,7 @@ impl Endpoint {
             scheme: if backend.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: authority.unwrap_or_else(|| Authority::from_static("localhost")),
             slots: (0..config.connections.max(1)).map(|_| Slot::new()).collect(),
+            cancellations: Arc::default(),
             next: AtomicUsize::new(0),
         }
     }
@@ -138,8 +140,11 @@ impl Endpoint {
         call: Option<&Call>,
     ) -> Result<Answer<M>, Failure> {
         let limit = call.map_or(HEALTH_REPLY, |call| call.max_response_size.min(MAX_SIZE));
-        let response = sender.send_request(self.request(method, message, headers)).await;
-        let (head, mut body) = response.map_err(Failure::transport)?.into_parts();
+        let answer = sender.send_request(self.request(method, message, headers));
+        let mut pending = Pending::new(answer, &self.cancellations);
+        let Some(head) = pending.head().await.map_err(Failure::transport)? else {
+            return Err(Failure::invalid_reply("it has answered already"));
+        };
         if let Some(failure) = Failure::in_headers(&head.headers) {
             return Err(failure);
         }
@@ -149,7 +154,7 @@ impl Endpoint {
         let mut received = Received::default();
         let mut taken = 0;
         let mut trailers = None;
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = pending.frame().await {
             match frame.map_err(Failure::transport)?.into_data() {
                 Ok(data) => {
                     let room = received.room_with(&data);
