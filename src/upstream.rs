@@ -16,7 +16,7 @@
 //! | `pool` | which of them the next attempt goes to |
 //! | `endpoint` | one attempt at a call |
 //! | `load`, `health` | what is known of an endpoint |
-//! | `connection`, `tls`, `stamp`, `address` | connections, made when they are needed |
+//! | `connection`, `tls`, `pem`, `stamp`, `address` | connections, made when they are needed |
 //! | `cancel` | calls that nobody waits for any more |
 //! | `message`, `failure` | requests and replies as gRPC has them |
 //! | `call`, `deadline` | what a request brings along |
@@ -37,6 +37,7 @@ mod hedge;
 mod load;
 mod memory;
 mod message;
+pub(crate) mod pem;
 mod pool;
 pub(crate) mod stamp;
 mod tls;

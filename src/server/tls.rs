@@ -3,16 +3,16 @@
 //! A changed file takes effect on the connections that come after it. Nothing here reads a socket.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
 use crate::config::ServerTls;
+use crate::upstream::pem::{certificates, unusable};
 
 /// Reads the files and makes the settings.
 ///
@@ -41,17 +41,4 @@ pub(crate) fn load(files: &ServerTls) -> io::Result<rustls::ServerConfig> {
         .map_err(|error| unusable(&files.certificate, error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates: Vec<_> = read.map_err(|error| unusable(path, error))?;
-    if certificates.is_empty() {
-        return Err(unusable(path, "there is no certificate in it"));
-    }
-    Ok(certificates)
-}
-
-fn unusable(path: &Path, error: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
 }

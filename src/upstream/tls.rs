@@ -4,15 +4,15 @@
 //! what was read last stays in use. Nothing here makes a connection.
 
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::pem::{certificates, unusable};
 use super::stamp::{Stamp, stamp};
 use crate::config::UpstreamTls;
 
@@ -105,17 +105,4 @@ pub(crate) fn load(files: &UpstreamTls) -> io::Result<ClientConfig> {
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
-}
-
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates: Vec<_> = read.map_err(|error| unusable(path, error))?;
-    if certificates.is_empty() {
-        return Err(unusable(path, "there is no certificate in it"));
-    }
-    Ok(certificates)
-}
-
-fn unusable(path: &Path, error: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
 }
