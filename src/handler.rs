@@ -156,7 +156,8 @@ impl Bridge {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
         call.memory.hold(memory::of_examples(&body))?;
         let limits = self.api.limits;
-        let examples = offload(body.len(), move || example::decode(&body, "classify", &limits)).await?;
+        let examples =
+            offload(body.len(), &call.memory, move || example::decode(&body, "classify", &limits)).await?;
         let request = ClassificationRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
@@ -164,8 +165,10 @@ impl Bridge {
         let reply = self.upstream.classify(request, call).await?;
         let (model_version, nan) = (version(reply.model_spec.as_ref()), self.api.nan);
         let result = reply.result.unwrap_or_default();
-        let body =
-            offload(result.encoded_len(), move || example::encode_classifications(&result, nan)).await?;
+        let body = offload(result.encoded_len(), &call.memory, move || {
+            example::encode_classifications(&result, nan)
+        })
+        .await?;
         self.reply(body, model_version)
     }
 
@@ -176,7 +179,8 @@ impl Bridge {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
         call.memory.hold(memory::of_examples(&body))?;
         let limits = self.api.limits;
-        let examples = offload(body.len(), move || example::decode(&body, "regress", &limits)).await?;
+        let examples =
+            offload(body.len(), &call.memory, move || example::decode(&body, "regress", &limits)).await?;
         let request = RegressionRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
@@ -184,7 +188,9 @@ impl Bridge {
         let reply = self.upstream.regress(request, call).await?;
         let (model_version, nan) = (version(reply.model_spec.as_ref()), self.api.nan);
         let result = reply.result.unwrap_or_default();
-        let body = offload(result.encoded_len(), move || example::encode_regressions(&result, nan)).await?;
+        let body =
+            offload(result.encoded_len(), &call.memory, move || example::encode_regressions(&result, nan))
+                .await?;
         self.reply(body, model_version)
     }
 
@@ -196,7 +202,7 @@ impl Bridge {
         call.memory.hold(memory::of_examples(&body))?;
         let (size, limits) = (body.len(), self.api.limits);
         let decode = move || example::decode_multi_inference(&body, "multi_inference", &limits);
-        let MultiInference { tasks, input } = offload(size, decode).await?;
+        let MultiInference { tasks, input } = offload(size, &call.memory, decode).await?;
         let task = |(signature_name, method_name): (String, _)| InferenceTask {
             model_spec: Some(target.to_spec(&signature_name)),
             method_name,
@@ -208,7 +214,7 @@ impl Bridge {
         let nan = self.api.nan;
         let size = reply.encoded_len();
         let encode = move || example::encode_multi_inference(&reply, nan);
-        let body = offload(size, encode).await?;
+        let body = offload(size, &call.memory, encode).await?;
         self.reply(body, model_version)
     }
 

@@ -96,7 +96,8 @@ where
         // A little gzip can be a lot of text.
         let size = body.len().saturating_mul(32);
         let memory = Arc::clone(&call.memory);
-        return Ok((offload::offload(size, move || inflate(&body, limits, &memory)).await?, None));
+        let inflated = offload::offload(size, &call.memory, move || inflate(&body, limits, &memory)).await?;
+        return Ok((inflated, None));
     }
     Ok((body, stream))
 }
@@ -104,7 +105,7 @@ where
 async fn collect<B>(
     request: Request<B>,
     limits: BodyLimits,
-    memory: &Account,
+    memory: &Arc<Account>,
     decoding: Option<Decoding>,
 ) -> Result<(Bytes, Option<Stream>)>
 where
@@ -138,7 +139,7 @@ where
             discard_rest(&mut body).await;
             return Err(error);
         }
-        collector.push(data).await?;
+        collector.push(data, memory).await?;
         next = pace.next(&mut body).await?;
     }
     collector.finish().await
@@ -209,7 +210,11 @@ impl Collector {
     /// decoded along the way: each takes a digit and a comma at least.
     fn hold(&mut self, length: usize, memory: &Account) -> Result<()> {
         let size = expected(self.announced, length);
-        let need = if length > STREAM_STEP { size.saturating_add(size / 2 * self.width) } else { size };
+        let need = if length > STREAM_STEP {
+            size.saturating_add((size / 2).saturating_mul(self.width))
+        } else {
+            size
+        };
         if need > self.held {
             memory.hold(need - self.held)?;
             self.held = need;
@@ -217,7 +222,7 @@ impl Collector {
         Ok(())
     }
 
-    async fn push(&mut self, data: Bytes) -> Result<()> {
+    async fn push(&mut self, data: Bytes, memory: &Arc<Account>) -> Result<()> {
         let step = self.length / STREAM_STEP;
         self.length += data.len();
         if self.length / STREAM_STEP > step {
@@ -230,7 +235,7 @@ impl Collector {
                 if self.length > HUGE {
                     let mut buffer = std::mem::take(buffer);
                     let (sender, mut pieces) = mpsc::channel::<Bytes>(WAITING);
-                    let task = offload::spawn(move || {
+                    let task = offload::spawn(memory, move || {
                         while let Some(data) = pieces.blocking_recv() {
                             buffer.push(&data);
                         }

@@ -3,12 +3,13 @@
 //! It runs on threads of its own, which have a lower priority: a huge request takes what the
 //! small ones leave of the machine. They still get their share when it is busy all the time.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
+use crate::upstream::Account;
 
 /// Work on less than this is done at once: moving it would take longer.
 const SMALL: usize = 256 << 10;
@@ -24,21 +25,33 @@ static THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
 
 /// Runs work on something of this many bytes where it disturbs nobody: here if it is little,
 /// else on another thread.
+///
+/// A thread does not stop when the request is given up. What the request holds of the memory is held
+/// until the work is done, for that long it is in use.
 pub(crate) async fn offload<T: Send + 'static>(
     size: usize,
+    memory: &Arc<Account>,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     if size < SMALL {
         return work();
     }
-    spawn(work).await.unwrap_or_else(|error| Err(Error::internal(LOST).with_source(error)))
+    spawn(memory, work).await.unwrap_or_else(|error| Err(Error::internal(LOST).with_source(error)))
 }
 
 /// What a client is told if the work on its request has panicked.
 pub(super) const LOST: &str = "The request met a bug in tfbridge";
 
-/// Starts work on another thread.
-pub(super) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+/// Starts work on another thread, which holds the memory until it is done.
+pub(super) fn spawn<T: Send + 'static>(
+    memory: &Arc<Account>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let held = Arc::clone(memory);
+    let work = move || {
+        let _held = held;
+        work()
+    };
     match &*THREADS {
         Some(threads) => threads.spawn_blocking(work),
         None => Handle::current().spawn_blocking(work),
@@ -53,5 +66,31 @@ fn lower_priority() {
         let nice = rustix::process::getpriority_process(Some(thread)).unwrap_or_default();
         // Without it, the thread is as urgent as the others: slower for them, but right.
         let _ = rustix::process::setpriority_process(Some(thread), nice + NICE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::upstream::Memory;
+
+    #[tokio::test]
+    async fn memory_is_held_until_the_work_is_done() {
+        let memory = Memory::new(1 << 20);
+        let account = Arc::new(memory.account());
+        account.hold(1000).unwrap();
+        let (finish, finished) = mpsc::channel::<()>();
+        let work = offload(SMALL, &account, move || finished.recv().map_err(|_| Error::internal("")));
+        assert!(tokio::time::timeout(Duration::from_millis(1), work).await.is_err());
+        // The request has gone, the thread has not.
+        drop(account);
+        assert_eq!(memory.held(), 1000);
+        finish.send(()).unwrap();
+        while memory.held() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -37,7 +37,7 @@ impl Bridge {
             Ok(known) => known,
             Err(error) => {
                 let limits = self.api.limits;
-                let checked = offload(body.len(), move || predict::check(&body, &limits)).await;
+                let checked = offload(body.len(), &call.memory, move || predict::check(&body, &limits)).await;
                 return Err(checked.err().unwrap_or(error));
             }
         };
@@ -49,7 +49,7 @@ impl Bridge {
         // The body and its tensors have gone.
         call.memory.settle(size);
         call.memory.hold(size.saturating_mul(2))?;
-        let body = offload(size, move || predict::encode(&reply.outputs, format, nan)).await?;
+        let body = offload(size, &call.memory, move || predict::encode(&reply.outputs, format, nan)).await?;
         self.reply(body, model_version)
     }
 
@@ -124,7 +124,7 @@ impl Bridge {
         call.memory.hold(memory::of_tensors(&body[body.len() - size..], known.signatures.as_ref()))?;
         let (text, known) = (body.clone(), Arc::clone(known));
         let (limits, check_shapes) = (self.api.limits, self.api.check_shapes);
-        let decoded = offload(size, move || {
+        let decoded = offload(size, &call.memory, move || {
             let Some(signatures) = &known.signatures else { return predict::decode_guessed(&text, &limits) };
             let decoded = predict::decode_after(&text, signatures, &limits, stream)?;
             if check_shapes {

@@ -16,6 +16,7 @@ use super::watch::{self, Watch};
 use super::{compression, response, service};
 use crate::config::AccessConfig;
 use crate::error::Result;
+use crate::upstream::Account;
 
 /// How often the file with the tokens is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -84,11 +85,19 @@ impl Access {
         }
     }
 
-    /// Makes an answer ready to leave, whatever it says.
-    pub(super) async fn finish(&self, asked: &Asked, response: Response<Bytes>) -> Response<Bytes> {
-        let mut response = match self.compress_min_size {
-            Some(min_size) => compression::compress(response, min_size, asked.accepts_gzip).await,
-            None => response,
+    /// Makes an answer ready to leave, whatever it says. Without memory to hold it stays as it is: it
+    /// is a short one then.
+    pub(super) async fn finish(
+        &self,
+        asked: &Asked,
+        response: Response<Bytes>,
+        memory: Option<&Arc<Account>>,
+    ) -> Response<Bytes> {
+        let mut response = match (self.compress_min_size, memory) {
+            (Some(min_size), Some(memory)) => {
+                compression::compress(response, min_size, asked.accepts_gzip, memory).await
+            }
+            _ => response,
         };
         if let Some(cors) = &self.cors {
             cors.describe(asked.origin.as_ref(), response.headers_mut());

@@ -5,6 +5,7 @@
 //! would need a library in C.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -15,6 +16,7 @@ use http::{HeaderMap, Response};
 use super::access::add_vary;
 use crate::error::Error;
 use crate::handler::offload;
+use crate::upstream::Account;
 
 /// By how much longer a byte takes to compress than what `offload` measures work by.
 const COST: usize = 16;
@@ -28,6 +30,7 @@ pub(super) async fn compress(
     response: Response<Bytes>,
     min_size: usize,
     accepts_gzip: bool,
+    memory: &Arc<Account>,
 ) -> Response<Bytes> {
     let size = response.body().len();
     if size == 0 || size < min_size {
@@ -39,7 +42,7 @@ pub(super) async fn compress(
         return Response::from_parts(head, plain);
     }
     let input = plain.clone();
-    match offload(size.saturating_mul(COST), move || gzip(&input)).await {
+    match offload(size.saturating_mul(COST), memory, move || gzip(&input)).await {
         Ok(compressed) if compressed.len() < size => {
             head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             Response::from_parts(head, compressed.into())
@@ -103,6 +106,11 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::upstream::Memory;
+
+    fn account(limit: usize) -> Arc<Account> {
+        Arc::new(Memory::new(limit).account())
+    }
 
     #[test]
     fn encodings_are_weighed() {
@@ -155,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn what_gets_no_smaller_is_sent_plain() {
         let plain: Vec<u8> = (0..1 << 12).map(|_| fastrand::u8(..)).collect();
-        let reply = compress(response(plain.clone()), 1, true).await;
+        let reply = compress(response(plain.clone()), 1, true, &account(1 << 30)).await;
         assert!(!reply.headers().contains_key(CONTENT_ENCODING));
         assert_eq!(reply.headers()["vary"], "accept-encoding");
         assert_eq!(reply.into_body(), plain);
@@ -165,7 +173,7 @@ mod tests {
     async fn the_size_decides() {
         let check = async |size: usize, min_size, is_compressed| {
             let plain = vec![b'1'; size];
-            let reply = compress(response(plain.clone()), min_size, true).await;
+            let reply = compress(response(plain.clone()), min_size, true, &account(1 << 30)).await;
             assert_eq!(reply.headers().contains_key(CONTENT_ENCODING), is_compressed, "{size} {min_size}");
             assert_eq!(reply.headers().contains_key("vary"), is_compressed);
             let mut body = reply.into_body().to_vec();

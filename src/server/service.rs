@@ -122,7 +122,7 @@ async fn respond(state: &State, request: Request<Incoming>) -> (Response<Bytes>,
     if bridge.api.cors && is_api(uri.path()) {
         allow_every_origin(response.headers_mut());
     }
-    let response = access.finish(&asked, response).await;
+    let response = access.finish(&asked, response, memory.as_ref()).await;
     let status = response.status().as_u16();
     bridge.metrics.answered(verb, status, start.elapsed());
     tracing::debug!(%method, path = uri.path(), verb, token, status, elapsed = ?start.elapsed(), "request");
@@ -200,7 +200,7 @@ fn describe<B>(call: &Call, return_headers: &[HeaderName], response: &mut Respon
 async fn indent(result: Result<Reply>, call: &Call) -> Result<Reply> {
     let Reply { body, model_version } = result?;
     call.memory.hold(memory::of_indented(&body))?;
-    let body = offload(body.len(), move || Ok(pretty::indent(&body).into())).await?;
+    let body = offload(body.len(), &call.memory, move || Ok(pretty::indent(&body).into())).await?;
     Ok(Reply { body, model_version })
 }
 
