@@ -25,7 +25,8 @@ const COST: usize = 16;
 /// level 6 42% in four times as much.
 const LEVEL: Compression = Compression::new(3);
 
-/// Compresses a response of at least this size if the client takes that.
+/// Compresses a response of at least this size if the client takes that, and there is memory for
+/// both forms of it.
 pub(super) async fn compress(
     response: Response<Bytes>,
     min_size: usize,
@@ -38,7 +39,7 @@ pub(super) async fn compress(
     }
     let (mut head, plain) = response.into_parts();
     add_vary(&mut head.headers, ACCEPT_ENCODING.as_str());
-    if !accepts_gzip {
+    if !accepts_gzip || memory.hold(size).is_err() {
         return Response::from_parts(head, plain);
     }
     let input = plain.clone();
@@ -167,6 +168,17 @@ mod tests {
         assert!(!reply.headers().contains_key(CONTENT_ENCODING));
         assert_eq!(reply.headers()["vary"], "accept-encoding");
         assert_eq!(reply.into_body(), plain);
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_memory_for_is_sent_plain() {
+        let check = async |limit, is_compressed| {
+            let reply = compress(response(vec![b'1'; 1000]), 1, true, &account(limit)).await;
+            assert_eq!(reply.headers().contains_key(CONTENT_ENCODING), is_compressed, "{limit}");
+            assert_eq!(reply.headers()["vary"], "accept-encoding");
+        };
+        check(999, false).await;
+        check(1000, true).await;
     }
 
     #[tokio::test]
