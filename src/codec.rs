@@ -35,5 +35,5 @@ mod writer;
 
 pub use limits::Limits;
 pub use nested::MAX_RANK;
-pub(crate) use tensor::MAX_REPEATED;
+pub(crate) use tensor::{MAX_LISTS, MAX_REPEATED};
 pub use writer::NanStyle;

@@ -18,7 +18,7 @@ use crate::proto::tensorflow::{DataType, TensorProto};
 pub(crate) const MAX_REPEATED: usize = 1 << 24;
 
 /// The most lists around the elements of a reply.
-const MAX_LISTS: usize = 1 << 28;
+pub(crate) const MAX_LISTS: usize = 1 << 28;
 
 /// A tensor ready to be written.
 pub(crate) struct Printer<'a> {
