@@ -4,7 +4,8 @@
 //! they go away. What is remembered is asked for again after a while and when a reply comes from
 //! another version, both in the background, and when the backend rejects what was encoded with it.
 //! Until newer ones are there, and while the backend cannot tell them, the old ones stay in use. A
-//! failed look-up is never remembered, so names that do not exist take no memory.
+//! failed look-up is never remembered, and of backends that tell nothing a number of models at most, so
+//! that names that do not exist take no memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,6 +73,10 @@ const LATELY: Duration = Duration::from_secs(10);
 /// How many look-ups there are at once: they outlive their requests, and the clients choose the
 /// names.
 const MOST_LOOKUPS: usize = 1000;
+
+/// How many models are remembered whose backend has not said that there are such: the clients choose
+/// the names.
+const MOST_UNTOLD: usize = 1000;
 
 /// How long the backend may take to tell signatures, whoever waits for them.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -205,7 +210,16 @@ impl SignatureCache {
         let Some(entry) = entries.get_mut(target) else { return };
         entry.lookup = None;
         match outcome {
-            Ok(known) => entry.known = Some(Arc::clone(known)),
+            Ok(known) => {
+                entry.known = Some(Arc::clone(known));
+                // Whichever makes room is looked up again when somebody asks for it.
+                if known.version.is_none()
+                    && entries.len() > MOST_UNTOLD
+                    && let Some(other) = entries.keys().find(|other| *other != target).cloned()
+                {
+                    entries.remove(&other);
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, model = target.name, "signatures could not be fetched");
                 // A backend that cannot answer has not changed.
@@ -256,4 +270,30 @@ async fn outcome(mut lookup: Lookup, call: &Call) -> Result<Arc<Known>> {
 /// True for a refusal that was meant for the client whose metadata the look-up had.
 fn is_personal(error: &Error) -> bool {
     matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Backend;
+    use crate::route::Version;
+
+    #[tokio::test]
+    async fn names_that_nobody_has_confirmed_take_little_memory() {
+        let config = UpstreamConfig::new(vec![Backend::at(([127, 0, 0, 1], 9).into())]);
+        let cache = SignatureCache::new(Upstream::new(&config), &config);
+        let remember = |name: String, version| {
+            let target = Target { name, version: Version::Latest };
+            let entry = Entry { known: None, lookup: None, started: Instant::now() };
+            cache.entries().insert(target.clone(), entry);
+            let known = Known { signatures: None, version, fetched: Instant::now() };
+            cache.keep(&target, &Ok(Arc::new(known)));
+            assert!(cache.entries().contains_key(&target));
+        };
+        (0..2 * MOST_UNTOLD).for_each(|index| remember(format!("untold {index}"), None));
+        assert_eq!(cache.entries().len(), MOST_UNTOLD);
+        // As many as the backend has.
+        (0..MOST_UNTOLD).for_each(|index| remember(format!("told {index}"), Some(1)));
+        assert_eq!(cache.entries().len(), 2 * MOST_UNTOLD);
+    }
 }
