@@ -8,9 +8,10 @@
 //! | `GET /readyz` | 200 if requests may come, 503 if not, with the reason |
 //! | `GET /statusz` | version, uptime, and every backend with its state |
 //! | `GET /metrics` | metrics, also at TensorFlow Serving's own path |
-//! | `POST /v1/config:reload` | passes a new model config to every backend |
+//! | `POST /v1/config:reload` | passes a new model config to every backend; not for web pages |
 
 use bytes::Bytes;
+use http::header::ORIGIN;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -40,6 +41,10 @@ pub(super) async fn respond(front: &Front, request: Request<Incoming>) -> Respon
             "backends": bridge.endpoints(),
         }))),
         ("/metrics" | METRICS_PATH, _) if is_reading => metrics(bridge),
+        // A browser of somebody who may reach this port would do so on behalf of any page.
+        ("/v1/config:reload", &Method::POST) if request.headers().contains_key(ORIGIN) => {
+            Err(Error::permission_denied("Web pages may not do this"))
+        }
         ("/v1/config:reload", &Method::POST) => {
             return match reload(bridge, request).await {
                 Ok(response) => response,

@@ -80,7 +80,10 @@ async fn a_new_config_goes_to_every_backend() {
         assert_eq!(response.status, 400, "{bad}: {}", response.text());
         assert!(response.error().contains("no ReloadConfigRequest"), "{}", response.text());
     }
-    // Clients cannot do it.
+    // Neither web pages that somebody looks at nor clients can do it.
+    let page = [("Origin", "https://example.com"), ("Content-Type", "text/plain")];
+    let response = operator.request("POST", "/v1/config:reload", &page, config.as_bytes()).await;
+    assert_eq!(response.status, 403, "{}", response.text());
     let response = Client::connect(api).await.post("/v1/config:reload", config).await;
     assert_eq!(response.status, 400);
 }
