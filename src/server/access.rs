@@ -12,7 +12,7 @@ use http::{HeaderMap, Request, Response};
 
 use super::auth::{Caller, Keys};
 use super::cors::{self, Cors};
-use super::watch::{self, Watch};
+use super::watch::{self, Noted, Watch};
 use super::{compression, response, service};
 use crate::config::AccessConfig;
 use crate::error::Result;
@@ -43,7 +43,7 @@ impl Access {
         let keys = config.auth_file.clone().map(|path| Arc::new(Keys::new(path)));
         let watch = keys.as_ref().map(|keys| {
             let watched = Arc::clone(keys);
-            watch::spawn(vec![keys.path().to_owned()], WATCH_INTERVAL, move || watched.reload())
+            watch::spawn(Noted::now(vec![keys.path().to_owned()]), WATCH_INTERVAL, move || watched.reload())
         });
         let access = Self {
             keys,

@@ -13,7 +13,7 @@ use super::admission::Admission;
 use super::crowd::Crowd;
 use super::drain::{Drain, Phase};
 use super::tls;
-use super::watch::{self, Watch};
+use super::watch::{self, Noted, Watch};
 use crate::config::{Config, ServerConfig, ServerTls};
 use crate::error::{Error, Result};
 use crate::handler::Bridge;
@@ -93,13 +93,14 @@ impl Front {
 impl State {
     fn new(config: &Config, bridge: Bridge) -> Result<Self> {
         let files = config.server.tls.as_ref();
+        let noted = files.map(|files| Noted::now(files.paths().cloned().collect()));
         let tls = files.map(load_tls).transpose()?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         Ok(Self {
             bridge,
             access: Access::start(&config.access, &config.api.return_headers),
             admission: Admission::new(&config.api),
             server: config.server.clone(),
-            _watch: files.zip(tls.clone()).map(|(files, tls)| watch(files.clone(), tls)),
+            _watch: noted.zip(files).zip(tls.clone()).map(|((noted, files), tls)| watch(noted, files, tls)),
             tls,
         })
     }
@@ -107,9 +108,9 @@ impl State {
 
 /// Reads the certificates again when they change. If they cannot be used, those that were read last
 /// stay.
-fn watch(files: ServerTls, tls: Arc<ArcSwap<rustls::ServerConfig>>) -> Watch {
-    let paths = files.paths().cloned().collect();
-    watch::spawn(paths, LOOK_INTERVAL, move || match tls::load(&files) {
+fn watch(noted: Noted, files: &ServerTls, tls: Arc<ArcSwap<rustls::ServerConfig>>) -> Watch {
+    let files = files.clone();
+    watch::spawn(noted, LOOK_INTERVAL, move || match tls::load(&files) {
         Ok(config) => {
             tls.store(Arc::new(config));
             tracing::info!("the certificates have been read again");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::upstream::stamp::stamp;
+use crate::upstream::stamp::{Stamp, stamp};
 
 /// A task that watches files, until this is dropped.
 #[derive(Debug)]
@@ -21,18 +21,30 @@ impl Drop for Watch {
     }
 }
 
-/// Calls a function after any of these files has changed, appeared or gone, looking at them at
-/// this interval. How they are now is noted before this returns: whoever reads them afterwards
-/// misses nothing.
-pub(crate) fn spawn(
+/// How files were at one time. Whoever notes them, reads them and has them watched then misses no
+/// change.
+#[derive(Debug)]
+pub(crate) struct Noted {
     paths: Vec<PathBuf>,
-    interval: Duration,
-    mut on_change: impl FnMut() + Send + 'static,
-) -> Watch {
-    let stamps = |paths: &[PathBuf]| paths.iter().map(|path| stamp(path)).collect::<Vec<_>>();
-    let mut before = stamps(&paths);
+    stamps: Vec<Option<Stamp>>,
+}
+
+impl Noted {
+    /// These files as they are now.
+    pub(crate) fn now(paths: Vec<PathBuf>) -> Self {
+        Self { stamps: stamps(&paths), paths }
+    }
+}
+
+fn stamps(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
+    paths.iter().map(|path| stamp(path)).collect()
+}
+
+/// Calls a function after any of these files has changed, appeared or gone since they were noted,
+/// looking at them at this interval.
+pub(crate) fn spawn(noted: Noted, interval: Duration, mut on_change: impl FnMut() + Send + 'static) -> Watch {
+    let Noted { mut paths, stamps: mut before } = noted;
     Watch(tokio::spawn(async move {
-        let mut paths = paths;
         loop {
             tokio::time::sleep(interval).await;
             let look = move || {
@@ -71,11 +83,12 @@ mod tests {
         let path = |name: &str| directory.path().join(name);
         fs::write(path("one"), "1").unwrap();
         let (sender, mut changes) = mpsc::unbounded_channel();
-        let watch = spawn(vec![path("one"), path("two")], INTERVAL, move || {
+        let noted = Noted::now(vec![path("one"), path("two")]);
+        // What is changed right after that counts, whether they are watched yet or not.
+        fs::write(path("one"), "11").unwrap();
+        let watch = spawn(noted, INTERVAL, move || {
             let _ = sender.send(());
         });
-        // What is changed right after the start counts, whether the task has run yet or not.
-        fs::write(path("one"), "11").unwrap();
         timeout(LONG, changes.recv()).await.unwrap().unwrap();
         fs::write(path("two"), "2").unwrap();
         timeout(LONG, changes.recv()).await.unwrap().unwrap();
