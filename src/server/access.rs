@@ -38,9 +38,17 @@ pub(super) struct Asked {
 }
 
 impl Access {
-    /// Reads the tokens, and reads them again whenever their file changes.
-    pub(crate) fn start(config: &AccessConfig, return_headers: &[HeaderName]) -> Arc<Self> {
-        let keys = config.auth_file.clone().map(|path| Arc::new(Keys::new(path)));
+    /// Reads the tokens, and reads them again whenever their file changes. If it cannot be used, the
+    /// tokens that were read from it `before` stay.
+    pub(crate) fn start(
+        config: &AccessConfig,
+        return_headers: &[HeaderName],
+        before: Option<&Self>,
+    ) -> Arc<Self> {
+        let keys = config.auth_file.clone().map(|path| {
+            let known = before.and_then(|before| before.keys.clone()).filter(|keys| keys.path() == path);
+            known.unwrap_or_else(|| Arc::new(Keys::new(path)))
+        });
         let watch = keys.as_ref().map(|keys| {
             let watched = Arc::clone(keys);
             watch::spawn(Noted::now(vec![keys.path().to_owned()]), WATCH_INTERVAL, move || watched.reload())
@@ -51,7 +59,9 @@ impl Access {
             compress_min_size: config.compress_min_size,
             _watch: watch,
         };
-        access.reload();
+        if let Some(keys) = &access.keys {
+            keys.reload();
+        }
         Arc::new(access)
     }
 
@@ -104,14 +114,6 @@ impl Access {
         }
         response
     }
-
-    /// Reads the tokens again, as the watch does by itself. A file that cannot be used leaves those
-    /// that there are.
-    pub(crate) fn reload(&self) {
-        if let Some(keys) = &self.keys {
-            keys.reload();
-        }
-    }
 }
 
 /// Adds a name to `Vary`, in one header for all of them.
@@ -120,5 +122,33 @@ pub(super) fn add_vary(headers: &mut HeaderMap, name: &str) {
     names.push(name);
     if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
         headers.insert(VARY, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::server::auth::{file, hash};
+
+    #[tokio::test]
+    async fn tokens_outlive_a_configuration_that_comes_with_a_broken_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let sha256 = file::to_hex(&hash(b"one"));
+        fs::write(path("tokens"), format!("[[token]]\nname = 'one'\nsha256 = '{sha256}'\n")).unwrap();
+        let config = |name| AccessConfig { auth_file: Some(path(name)), ..AccessConfig::default() };
+        let lets_in = |access: &Access| {
+            let request = Request::builder().header("x-api-key", "one").body(());
+            access.authenticate(&mut request.unwrap()).is_ok()
+        };
+        let first = Access::start(&config("tokens"), &[], None);
+        assert!(lets_in(&first));
+        fs::write(path("tokens"), "[[tok").unwrap();
+        let second = Access::start(&config("tokens"), &[], Some(&first));
+        drop(first);
+        assert!(lets_in(&second));
+        assert!(!lets_in(&Access::start(&config("other"), &[], Some(&second))));
     }
 }

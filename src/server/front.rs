@@ -51,7 +51,7 @@ impl Front {
     ///
     /// `INVALID_ARGUMENT` for certificates that cannot be used.
     pub fn new(config: &Config) -> Result<Self> {
-        let state = State::new(config, Bridge::new(config))?;
+        let state = State::new(config, Bridge::new(config), None)?;
         let (phase, drain) = Drain::new();
         Ok(Self {
             state: ArcSwap::from_pointee(state),
@@ -69,8 +69,9 @@ impl Front {
     ///
     /// `INVALID_ARGUMENT` for certificates that cannot be used; nothing is changed then.
     pub fn reload(&self, config: &Config) -> Result<()> {
-        let bridge = self.state().bridge.renewed(config);
-        self.state.store(Arc::new(State::new(config, bridge)?));
+        let before = self.state();
+        let state = State::new(config, before.bridge.renewed(config), Some(&before.access))?;
+        self.state.store(Arc::new(state));
         Ok(())
     }
 
@@ -91,13 +92,13 @@ impl Front {
 }
 
 impl State {
-    fn new(config: &Config, bridge: Bridge) -> Result<Self> {
+    fn new(config: &Config, bridge: Bridge, before: Option<&Access>) -> Result<Self> {
         let files = config.server.tls.as_ref();
         let noted = files.map(|files| Noted::now(files.paths().cloned().collect()));
         let tls = files.map(load_tls).transpose()?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         Ok(Self {
             bridge,
-            access: Access::start(&config.access, &config.api.return_headers),
+            access: Access::start(&config.access, &config.api.return_headers, before),
             admission: Admission::new(&config.api),
             server: config.server.clone(),
             _watch: noted.zip(files).zip(tls.clone()).map(|((noted, files), tls)| watch(noted, files, tls)),
