@@ -18,6 +18,7 @@ use super::connection::{Connector, Sender, Slot};
 use super::failure::{Failure, Kind};
 use super::health::Health;
 use super::load::Load;
+use super::memory::Part;
 use super::message::{MAX_SIZE, Message, MessageBody, Received};
 use super::tls::Tls;
 use crate::config::{Backend, Place, UpstreamConfig};
@@ -152,15 +153,14 @@ impl Endpoint {
             return Err(Failure::http(head.status));
         }
         let mut received = Received::default();
-        let mut taken = 0;
+        // What another attempt receives is not held twice.
+        let mut part = call.map(|call| Part::of(&call.memory));
         let mut trailers = None;
         while let Some(frame) = pending.frame().await {
             match frame.map_err(Failure::transport)?.into_data() {
                 Ok(data) => {
-                    let room = received.room_with(&data);
-                    if let Some(call) = call.filter(|_| room > taken) {
-                        call.memory.hold(room - taken).map_err(Failure::answer)?;
-                        taken = room;
+                    if let Some(part) = &mut part {
+                        part.grow_to(received.room_with(&data)).map_err(Failure::answer)?;
                     }
                     received.push(data, limit).map_err(|what| Failure::invalid_reply(&what))?;
                 }
@@ -174,6 +174,9 @@ impl Endpoint {
             return Err(failure);
         }
         let message = received.decode().map_err(|what| Failure::invalid_reply(&what))?;
+        if let Some(part) = part {
+            part.keep();
+        }
         Ok(Answer { message, metadata: [head.headers, trailers] })
     }
 

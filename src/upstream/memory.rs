@@ -39,6 +39,44 @@ impl Memory {
     }
 }
 
+/// Bytes that an account holds for an attempt at something: given back unless it succeeds.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    account: &'a Account,
+    bytes: usize,
+}
+
+impl<'a> Part<'a> {
+    /// Nothing so far.
+    pub(super) fn of(account: &'a Account) -> Self {
+        Self { account, bytes: 0 }
+    }
+
+    /// Holds so many bytes in all, if it holds fewer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Account::hold`].
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<()> {
+        if bytes > self.bytes {
+            self.account.hold(bytes - self.bytes)?;
+            self.bytes = bytes;
+        }
+        Ok(())
+    }
+
+    /// Leaves the bytes to the account.
+    pub(super) fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        self.account.release(self.bytes);
+    }
+}
+
 /// The bytes that one request holds, or one reply. They are free again when this is dropped.
 #[derive(Debug)]
 pub struct Account {
@@ -118,6 +156,18 @@ mod tests {
         assert_eq!((one.held(), memory.held()), (0, 40));
         drop(other);
         assert_eq!(memory.held(), 0);
+        let mut attempt = Part::of(&one);
+        attempt.grow_to(60).unwrap();
+        attempt.grow_to(50).unwrap();
+        assert!(attempt.grow_to(101).is_err());
+        assert_eq!(memory.held(), 60);
+        drop(attempt);
+        assert_eq!(memory.held(), 0);
+        let mut attempt = Part::of(&one);
+        attempt.grow_to(60).unwrap();
+        attempt.keep();
+        assert_eq!(one.held(), 60);
+        one.settle(0);
         one.hold(100).unwrap();
         drop(one);
         assert_eq!(memory.held(), 0);
