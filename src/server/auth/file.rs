@@ -82,6 +82,10 @@ fn key(entry: Entry) -> Result<Key, String> {
         return Err("a name has 1 to 100 characters that can be printed, but for \" and \\".to_owned());
     }
     let digest = from_hex(&sha256).ok_or("sha256 is 64 hexadecimal digits")?;
+    if digest == super::hash(b"") {
+        // A script whose variable is unset makes this; it would let everybody in.
+        return Err("sha256 is that of an empty token".to_owned());
+    }
     let models = models.map(|models| models.iter().map(|model| pattern(model)).collect()).transpose()?;
     Ok(Key { name, digest, models })
 }
@@ -161,6 +165,8 @@ mod tests {
         check("[[token]]\nname = 'a'\nsha256 = 'secret'", "token 1: sha256 is 64");
         check("[[token]]\nname = 'a'\nsha256 = \"secret\nmore", "line 4");
         check("[[token]]\nname = 'a'", "missing field `sha256`");
+        let empty = to_hex(&super::super::hash(b""));
+        check(&format!("[[token]]\nname = 'a'\nsha256 = '{empty}'"), "of an empty token");
         check("[[token]]\nname = ''\nsha256 = 'HASH'", "a name has");
         check("[[token]]\nname = \"a\\n\"\nsha256 = 'HASH'", "a name has");
         check("[[token]]\nname = 'a'\nsha256 = 'HASH'\nmodel = ['a']", "unknown field `model`");
