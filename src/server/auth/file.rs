@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Key>, String> {
     let file: File = toml::from_str(text).map_err(|error| {
         // Its whole text shows the line, and a token might be in it.
         let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
-        format!("line {}: {}", 1 + before.matches('\n').count(), error.message())
+        format!("line {}: {}", 1 + before.matches('\n').count(), without_value(error.message()))
     })?;
     if file.token.is_empty() {
         // This is what a file is while it is written, and nobody means it.
@@ -74,6 +74,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Key>, String> {
         keys.push(key);
     }
     Ok(keys)
+}
+
+/// A message about a value of the wrong type quotes the value if it is a string.
+fn without_value(message: &str) -> String {
+    let around =
+        message.split_once("string \"").and_then(|(before, rest)| Some((before, rest.rsplit_once('"')?.1)));
+    around.map_or_else(|| message.to_owned(), |(before, after)| format!("{before}a string{after}"))
 }
 
 fn key(entry: Entry) -> Result<Key, String> {
@@ -165,6 +172,9 @@ mod tests {
         check("[[token]]\nname = 'a'\nsha256 = 'secret'", "token 1: sha256 is 64");
         check("[[token]]\nname = 'a'\nsha256 = \"secret\nmore", "line 4");
         check("[[token]]\nname = 'a'", "missing field `sha256`");
+        check("token = 'secret'", "a string, expected a sequence");
+        check("[[token]]\nname = 'a'\nsha256 = 'HASH'\nmodels = 'secret'", "a string, expected a sequence");
+        check("[[token]]\nname = 'a'\nsha256 = ['secret']", "expected a string");
         let empty = to_hex(&super::super::hash(b""));
         check(&format!("[[token]]\nname = 'a'\nsha256 = '{empty}'"), "of an empty token");
         check("[[token]]\nname = ''\nsha256 = 'HASH'", "a name has");
