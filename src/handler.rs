@@ -4,6 +4,7 @@
 //! Everything that goes wrong on the way is an [`crate::error::Error`]; turning it into a response is the
 //! server's work, and so are headers.
 
+mod admission;
 pub(crate) mod body;
 mod context;
 pub(crate) mod memory;
@@ -32,6 +33,7 @@ use crate::proto::tensorflow::serving::{
 use crate::route::{Route, Target, Version};
 use crate::signature::SignatureCache;
 use crate::upstream::{Call, EndpointState, Memory, Upstream};
+use admission::Admission;
 pub(crate) use offload::offload;
 
 /// Everything that requests need: one for the whole process.
@@ -45,6 +47,7 @@ pub struct Bridge {
     upstream_config: UpstreamConfig,
     signatures: SignatureCache,
     memory: Memory,
+    admission: Admission,
 }
 
 /// What a request is answered with.
@@ -74,6 +77,7 @@ impl Bridge {
             upstream,
             upstream_config: config.upstream.clone(),
             memory: Memory::new(config.api.max_memory),
+            admission: Admission::new(&config.api),
         }
     }
 
@@ -96,6 +100,7 @@ impl Bridge {
             upstream,
             upstream_config: config.upstream.clone(),
             memory: if is_same { self.memory.clone() } else { Memory::new(config.api.max_memory) },
+            admission: Admission::new(&config.api),
         }
     }
 
@@ -154,6 +159,7 @@ impl Bridge {
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
+        let _permit = self.admission.enter().await?;
         call.memory.hold(memory::of_examples(&body))?;
         let limits = self.api.limits;
         let examples =
@@ -177,6 +183,7 @@ impl Bridge {
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
+        let _permit = self.admission.enter().await?;
         call.memory.hold(memory::of_examples(&body))?;
         let limits = self.api.limits;
         let examples =
@@ -199,6 +206,7 @@ impl Bridge {
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
+        let _permit = self.admission.enter().await?;
         call.memory.hold(memory::of_examples(&body))?;
         let (size, limits) = (body.len(), self.api.limits);
         let decode = move || example::decode_multi_inference(&body, "multi_inference", &limits);
@@ -229,12 +237,14 @@ impl Bridge {
 
     async fn status(&self, target: &Target, call: &Call) -> Result<Reply> {
         // The original ignores a label here, and so does the backend.
+        let _permit = self.admission.enter().await?;
         let request = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
         let reply = self.upstream.status(request, call).await?;
         self.reply(model::encode_status(&reply)?, None)
     }
 
     async fn metadata(&self, target: &Target, call: &Call) -> Result<Reply> {
+        let _permit = self.admission.enter().await?;
         let request = GetModelMetadataRequest {
             model_spec: Some(target.to_spec("")),
             metadata_field: vec![model::SIGNATURE_DEF.to_owned()],

@@ -132,7 +132,10 @@ pub fn parse(method: &Method, path: &str, target: &str) -> Result<Route> {
         return Err(Error::unimplemented(format!("The method {method} is not implemented")));
     }
     if !path.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("/v1/")) {
-        return Err(Error::not_found(format!("There is nothing at {path}; the API is under /v1/models")));
+        return Err(Error::not_found(format!(
+            "There is nothing at {}; the API is under /v1/models",
+            shown(path)
+        )));
     }
     if method == Method::OPTIONS {
         return Ok(Route::Preflight);
@@ -143,7 +146,7 @@ pub fn parse(method: &Method, path: &str, target: &str) -> Result<Route> {
         Method::GET | Method::HEAD => path.get()?,
         _ => None,
     };
-    let malformed = || format!("Malformed request: {method} {target}");
+    let malformed = || format!("Malformed request: {method} {}", shown(target));
     match route {
         Some(route) => Ok(route),
         // With another method it would mean something, if only an error of its own.
@@ -151,6 +154,12 @@ pub fn parse(method: &Method, path: &str, target: &str) -> Result<Route> {
         None if !matches!(path.get(), Ok(None)) => Err(Error::method_not_allowed(malformed(), "GET, HEAD")),
         None => Err(Error::invalid_argument(malformed())),
     }
+}
+
+/// As much of a path as a message shows.
+fn shown(path: &str) -> &str {
+    const MOST: usize = 2048;
+    path.char_indices().nth(MOST).map_or(path, |(end, _)| &path[..end])
 }
 
 /// The segments of a path under `/v1/models`, and the verb behind its colon.
@@ -227,6 +236,7 @@ fn target(name: &str, version: &[&str]) -> Result<Option<Target>> {
                 && digits.bytes().all(|digit| digit.is_ascii_digit()) =>
         {
             let number = digits.parse().map_err(|_| {
+                let digits = shown(digits);
                 Error::invalid_argument(format!("Failed to convert version: {digits} to numeric."))
             })?;
             Version::Number(number)

@@ -10,7 +10,6 @@
 //! | `activity` | whether its client takes too long |
 //! | `service`, `response` | from a request to the bridge and back |
 //! | `access`, `auth`, `cors`, `compression` | who may call, pages of which origins, and how replies travel |
-//! | `admission` | which requests are worked on now |
 //! | `admin` | what those see who run the bridge |
 //! | `front` | what all connections share |
 //! | `watch` | files that may change |
@@ -19,7 +18,6 @@
 mod access;
 mod activity;
 mod admin;
-mod admission;
 pub(crate) mod auth;
 mod compression;
 mod connection;

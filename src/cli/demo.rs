@@ -27,13 +27,12 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
         listener.local_addr().map_err(|error| Error::internal("The demo has no address").with_source(error))
     };
     let (listen, backend_address) = (address(&listener)?, address(&backend)?);
-    print_examples(listen);
-
     let (stop_backend, backend_stopped) = oneshot::channel::<()>();
     let models = mock::serve(backend, Models::builtin(), async {
         let _ = backend_stopped.await;
     });
     let config = arguments.api.into_config(UpstreamConfig::new(vec![Backend::at(backend_address)]))?;
+    print_examples(listen, if config.server.tls.is_some() { "https" } else { "http" });
     let bridge = async {
         let result = crate::run(config, listener, shutdown).await;
         // The models go last, when no request needs them any more.
@@ -44,15 +43,15 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
 }
 
 /// Prints requests that work, with what they are.
-fn print_examples(listen: SocketAddr) {
+fn print_examples(listen: SocketAddr, scheme: &str) {
     let host = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => "localhost".to_owned(),
         IpAddr::V6(ip) if ip.is_unspecified() => "localhost".to_owned(),
         _ => listen.ip().to_string(),
     };
     let url = match listen.ip() {
-        IpAddr::V6(ip) if !ip.is_unspecified() => format!("http://[{host}]:{}", listen.port()),
-        _ => format!("http://{host}:{}", listen.port()),
+        IpAddr::V6(ip) if !ip.is_unspecified() => format!("{scheme}://[{host}]:{}", listen.port()),
+        _ => format!("{scheme}://{host}:{}", listen.port()),
     };
     let text = format!(
         "tfbridge is serving four built-in models at {url}. In another terminal, try:

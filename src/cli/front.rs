@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::serve::size;
+use super::serve::{limit, size};
 use crate::config::{ServerConfig, ServerTls};
 use crate::error::{Error, Result};
 use crate::server;
@@ -35,13 +35,13 @@ pub(super) struct FrontArguments {
     #[arg(long, env = "TFBRIDGE_MAX_HEADERS", default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     max_headers: u16,
     /// How long a client may take for the TLS handshake and the head of a request.
-    #[arg(long, env = "TFBRIDGE_HEADER_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_HEADER_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = limit)]
     header_timeout: Duration,
     /// How long a connection may be without a request.
-    #[arg(long, env = "TFBRIDGE_IDLE_TIMEOUT", default_value = "2m", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_IDLE_TIMEOUT", default_value = "2m", value_name = "TIME", value_parser = limit)]
     idle_timeout: Duration,
     /// How long a client may take to receive 256 KiB of a reply, or the rest of it.
-    #[arg(long, env = "TFBRIDGE_WRITE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_WRITE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = limit)]
     write_timeout: Duration,
     /// How long to serve on after the signal to stop, with `/readyz` saying no and HTTP/1 connections
     /// told to close, so that load balancers look elsewhere.

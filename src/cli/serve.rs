@@ -200,6 +200,12 @@ fn passed_header(text: &str) -> Result<HeaderName, String> {
     Ok(name)
 }
 
+/// A time limit that there must be: some clients would never end.
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time.is_zero() { Err("a time above zero is expected".to_owned()) } else { Ok(time) }
+}
+
 /// A number of bytes, with an optional unit: `1048576`, `1MiB`, `1MB`.
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());

@@ -276,12 +276,11 @@ struct Buffer {
     decoded: usize,
 }
 
-/// How many bytes a body is believed to have, of which so many are there. A client that has sent a
-/// part of it is believed about the rest.
+/// How many bytes a body is believed to have, of which so many are there. Who wants to be believed
+/// must have sent a part of it: an announcement alone takes no memory away from others.
 fn expected(announced: Option<usize>, length: usize) -> usize {
-    let announced = announced.unwrap_or_default();
-    let believed = if length > INITIAL_BUFFER { announced } else { announced.min(INITIAL_BUFFER) };
-    believed.max(length)
+    let most = if length > INITIAL_BUFFER { length.saturating_mul(4) } else { INITIAL_BUFFER };
+    announced.unwrap_or_default().min(most).max(length)
 }
 
 impl Buffer {

@@ -17,12 +17,15 @@ const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout")
 /// The same as gRPC has it.
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
+/// What a request takes by itself, while it waits for its body.
+const REQUEST: usize = 8 << 10;
+
 /// The call of a request with these headers. A client can make its time shorter than the
 /// configuration has it, not longer.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` if a timeout cannot be read.
+/// `INVALID_ARGUMENT` if a timeout cannot be read, 503 if there is no memory left.
 pub(super) fn call(headers: &HeaderMap, config: &ApiConfig, memory: &Memory) -> Result<Call> {
     let start = Instant::now();
     let mut deadline = Deadline::after(config.timeout);
@@ -40,7 +43,9 @@ pub(super) fn call(headers: &HeaderMap, config: &ApiConfig, memory: &Memory) -> 
             metadata.append(name, value.clone());
         }
     }
-    Ok(Call::new(deadline, metadata, memory.account(), config.max_response_size))
+    let account = memory.account();
+    account.hold(REQUEST)?;
+    Ok(Call::new(deadline, metadata, account, config.max_response_size))
 }
 
 /// `500` for milliseconds, or what humantime reads, such as `2s 500ms`.

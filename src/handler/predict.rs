@@ -33,6 +33,7 @@ impl Bridge {
         let known = self.signatures.get(target, call).await;
         let decoding = known.as_ref().ok().map(|known| Decoding::new(known, self.api.limits));
         let (body, stream) = body::read(request, (&self.api).into(), call, decoding).await?;
+        let _permit = self.admission.enter().await?;
         let known = match known {
             Ok(known) => known,
             Err(error) => {

@@ -33,7 +33,7 @@ const STREAM_WINDOW: u32 = 512 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// How many requests may be under way on an HTTP/2 connection.
-const STREAMS: u32 = 256;
+const STREAMS: u32 = 128;
 
 /// For how long a client that uses its connection all the time still gets answers on it when the
 /// process drains, so that it is told to go and not cut off.

@@ -43,11 +43,12 @@ impl Crowd {
             return None;
         }
         if let Some(address) = address {
-            let count = present.by_address.entry(address).or_default();
-            if *count >= most_per_address {
+            if present.by_address.get(&address).is_some_and(|count| *count >= most_per_address)
+                || most_per_address == 0
+            {
                 return None;
             }
-            *count += 1;
+            *present.by_address.entry(address).or_default() += 1;
         }
         present.all += 1;
         Some(Member { crowd: self.clone(), address })

@@ -9,7 +9,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::access::Access;
-use super::admission::Admission;
 use super::crowd::Crowd;
 use super::drain::{Drain, Phase};
 use super::tls;
@@ -37,7 +36,6 @@ pub struct Front {
 pub(super) struct State {
     pub(super) bridge: Bridge,
     pub(super) access: Arc<Access>,
-    pub(super) admission: Admission,
     pub(super) server: ServerConfig,
     pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// Looks at the certificates.
@@ -99,7 +97,6 @@ impl State {
         Ok(Self {
             bridge,
             access: Access::start(&config.access, &config.api.return_headers, before),
-            admission: Admission::new(&config.api),
             server: config.server.clone(),
             _watch: noted.zip(files).zip(tls.clone()).map(|((noted, files), tls)| watch(noted, files, tls)),
             tls,

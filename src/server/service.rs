@@ -151,23 +151,12 @@ async fn answer(
         Ok(call) => call,
         Err(error) => return (route.verb(), refuse(request, &error).await, None),
     };
-    // These ask nothing of a backend.
-    let permit = if matches!(route, Route::Preflight | Route::Metrics) {
-        Ok(None)
-    } else {
-        state.admission.enter().await.map(Some)
-    };
-    let permit = match permit {
-        Ok(permit) => permit,
-        Err(error) => return (route.verb(), refuse(request, &error).await, None),
-    };
     let origin = request.headers().get(ORIGIN).cloned();
     let pretty = bridge.api.pretty || wants_pretty(uri.query());
     let mut result = bridge.handle(&route, request, &call).await;
     if pretty && !matches!(route, Route::Metrics) {
         result = indent(result, &call).await;
     }
-    drop(permit);
     let mut response = route_response(&route, result, origin.as_ref());
     describe(&call, &bridge.api.return_headers, &mut response);
     (route.verb(), response, Some(call.memory))

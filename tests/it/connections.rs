@@ -394,6 +394,26 @@ async fn requests_in_flight_are_limited() {
     assert!(refused[0].error().contains("Too many requests"), "{}", refused[0].error());
 }
 
+/// A client takes no place of others while its body is on its way.
+#[tokio::test]
+async fn slow_bodies_are_not_in_flight() {
+    let bridge = bridge(|config| {
+        config.api.max_in_flight = 1;
+        config.api.max_queue = 0;
+    })
+    .await;
+    let mut slow = Vec::new();
+    for _ in 0..10 {
+        let mut client = bridge.connect().await;
+        let head = format!("POST {HALF} HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n{{");
+        client.send(head.as_bytes()).await;
+        slow.push(client);
+    }
+    for _ in 0..10 {
+        assert_eq!(bridge.connect().await.post(HALF, BODY).await.text(), REPLY);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_limited_for_all_together() {
     let bridge = bridge(|config| config.api.max_memory = 64 << 20).await;
@@ -401,11 +421,11 @@ async fn memory_is_limited_for_all_together() {
     let response = bridge.connect().await.post(HALF, &large).await;
     assert_eq!(response.status, 413, "{}", response.text());
 
-    // A body that is on its way holds what it will take; the others do not wait for it.
+    // A body that is on its way holds what it may take; the others do not wait for it.
     let mut slow = bridge.connect().await;
     let head = format!("POST {HALF} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{{", 15 << 20);
     slow.send(head.as_bytes()).await;
-    slow.send(&vec![b' '; 2 << 20]).await;
+    slow.send(&vec![b' '; 4 << 20]).await;
     let large = format!("{{\"instances\":[{}1]}}", "1.0,".repeat(2 << 20));
     let start = Instant::now();
     loop {

@@ -1,4 +1,6 @@
 //! Which requests are worked on now: so many at once, and a short queue behind them.
+//!
+//! A request takes its place when all of its body is there, so that a slow client takes nobody's.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
