@@ -1,18 +1,23 @@
-//! What must hold of the verbs but predict for any input, as `properties` has it for that one.
+//! What must hold of the verbs but predict for any input, as `properties` has it for that one, and
+//! of the headers of all.
 
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::collection::{hash_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::TestRunner;
 use prost::Message;
 use prost_types::Any;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tfbridge::codec::signature::{self, Signatures};
 use tfbridge::codec::{Limits, NanStyle, example, model};
+use tfbridge::config::Config;
 use tfbridge::error::Error;
+use tfbridge::handler::Bridge;
 use tfbridge::proto::tensorflow::feature::Kind;
 use tfbridge::proto::tensorflow::serving::inference_result::Result as TaskResult;
 use tfbridge::proto::tensorflow::serving::{
@@ -249,4 +254,38 @@ proptest! {
             prop_assert_eq!(kinds, expected);
         }
     }
+}
+
+/// Times, what looks like them, and any bytes.
+fn time() -> impl Strategy<Value = Vec<u8>> {
+    let unit =
+        select(vec!["", "H", "M", "S", "m", "u", "n", "s", "ms", "days", "years", " 1h 2min", "-", "e9"]);
+    prop_oneof![
+        4 => ("-?[0-9]{0,22}(\\.[0-9])?", unit).prop_map(|(digits, unit)| (digits + unit).into_bytes()),
+        1 => vec(any::<u8>(), 0..12),
+    ]
+}
+
+#[tokio::test]
+async fn a_timeout_of_any_text_is_refused_or_makes_the_time_no_longer() {
+    let config = Config::new("127.0.0.1:1".parse().unwrap());
+    let bridge = Bridge::new(&config);
+    let headers = vec((select(vec!["x-request-timeout", "grpc-timeout"]), time()), 0..3);
+    let refused = |error: &Error| error.code() == tonic::Code::InvalidArgument;
+    TestRunner::new(cases(4000))
+        .run(&headers, |headers| {
+            let value = |(name, value): (_, Vec<u8>)| {
+                Some((HeaderName::from_static(name), HeaderValue::from_bytes(&value).ok()?))
+            };
+            let headers: HeaderMap = headers.into_iter().filter_map(value).collect();
+            match bridge.call(&headers) {
+                Ok(call) => {
+                    let remaining = call.deadline.remaining();
+                    prop_assert!(remaining.is_some_and(|time| time <= config.api.timeout), "{:?}", remaining);
+                }
+                Err(error) => prop_assert!(refused(&error), "{}", error),
+            }
+            Ok(())
+        })
+        .unwrap();
 }
