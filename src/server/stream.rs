@@ -19,7 +19,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// After so many bytes of a connection others get their turn: they may be thousands of frames, and the
 /// server goes on for as long as there are any.
-const TURN: usize = 32 << 10;
+const TURN: usize = 8 << 10;
 
 /// What a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
