@@ -2,14 +2,17 @@
 //!
 //! It tells the connection's activity of what is read and written.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
@@ -20,6 +23,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After so many bytes of a connection others get their turn: they may be thousands of frames, and the
 /// server goes on for as long as there are any.
 const TURN: usize = 8 << 10;
+
+/// How long a client may take to hang up after the last response, and how much it may send meanwhile.
+const FAREWELL: Duration = Duration::from_millis(500);
+const FAREWELL_SIZE: usize = 1 << 20;
 
 /// What a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +51,15 @@ pub(super) struct Stream {
     ahead: BytesMut,
     /// How much has been read since others had their turn.
     in_turn: usize,
+    /// Set once nothing more is sent: how long the client may take to hang up, and how much it may send
+    /// until then.
+    farewell: Option<(Pin<Box<Sleep>>, usize)>,
     activity: Arc<Activity>,
 }
 
 impl Stream {
     pub(super) fn new(socket: Socket, activity: Arc<Activity>) -> Self {
-        Self { socket, ahead: BytesMut::new(), in_turn: 0, activity }
+        Self { socket, ahead: BytesMut::new(), in_turn: 0, farewell: None, activity }
     }
 
     /// Finds out what the client speaks: by its first bytes, or by what TLS has agreed on. Waits for
@@ -79,6 +89,29 @@ impl Stream {
             Socket::Tls(stream) => &mut **stream,
         };
         Pin::new(socket)
+    }
+
+    /// Takes what a client still sends after the last response, for a moment: a socket that is closed with
+    /// bytes unread tells the client of an error, and that may cost it the response.
+    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 4096];
+        loop {
+            let Some((time, most)) = &mut self.farewell else { return Poll::Ready(()) };
+            if *most == 0 || time.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match self.socket().poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    let read = buffer.filled().len();
+                    if let Some((_, most)) = &mut self.farewell {
+                        *most = most.saturating_sub(read);
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 
     fn note_written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -154,6 +187,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_shutdown(context)
+        if self.farewell.is_none() {
+            ready!(self.socket().poll_shutdown(context))?;
+            self.farewell = Some((Box::pin(tokio::time::sleep(FAREWELL)), FAREWELL_SIZE));
+        }
+        self.poll_farewell(context).map(Ok)
     }
 }

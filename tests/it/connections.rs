@@ -576,6 +576,7 @@ async fn a_hundred_drains_under_load_lose_no_request() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         sender.send(Some(current.api)).unwrap();
+        drop(operator);
         served.await.unwrap().unwrap();
     }
     sender.send(None).unwrap();
