@@ -7,6 +7,7 @@
 mod admission;
 pub(crate) mod body;
 mod context;
+mod inflate;
 pub(crate) mod memory;
 mod offload;
 mod predict;

@@ -1,12 +1,10 @@
 //! Reads a request's body: within its limit, before the deadline, decompressed, and decoded
 //! along the way where that helps.
 
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use flate2::bufread::GzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Version};
 use http_body::Body;
@@ -15,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::offload;
+use super::{inflate, offload};
 use crate::codec::Limits;
 use crate::codec::signature::Signatures;
 use crate::codec::stream::Stream;
@@ -41,9 +39,6 @@ const WAITING: usize = 4;
 
 /// A client must send this much of its body, or the rest of it, within the body timeout.
 const PIECE: usize = 256 << 10;
-
-/// What a gzip body may inflate to whatever the ratio.
-const FREE_INFLATION: usize = 1 << 20;
 
 /// The limits of a body.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +91,8 @@ where
         // A little gzip can be a lot of text.
         let size = body.len().saturating_mul(32);
         let memory = Arc::clone(&call.memory);
-        let inflated = offload::offload(size, &call.memory, move || inflate(&body, limits, &memory)).await?;
+        let inflated =
+            offload::offload(size, &call.memory, move || inflate::inflate(&body, limits, &memory)).await?;
         return Ok((inflated, None));
     }
     Ok((body, stream))
@@ -372,60 +368,9 @@ fn is_gzip(headers: &HeaderMap) -> bool {
         .is_some_and(|encoding| encoding.to_ascii_lowercase().contains("gzip"))
 }
 
-/// Inflates a body of one gzip member, like the original: what is no such thing is an error
-/// with the status that its empty document has.
-fn inflate(body: &[u8], limits: BodyLimits, memory: &Account) -> Result<Bytes> {
-    const STEP: usize = 64 << 10;
-    let broken = |reason: &str| {
-        Error::invalid_argument(format!("JSON Parse error: The document is empty (the gzip body {reason})"))
-    };
-    let by_ratio = body.len().saturating_mul(limits.ratio).max(FREE_INFLATION);
-    let most = limits.size.min(by_ratio);
-    let mut decoder = GzDecoder::new(body);
-    let mut inflated = Vec::new();
-    loop {
-        // Doubles, so that little is copied, up to one byte too many.
-        let step = inflated.len().max(STEP).min(most.saturating_add(1) - inflated.len());
-        // While it grows, the old bytes are there twice.
-        memory.hold(step + inflated.len())?;
-        inflated.reserve_exact(step);
-        memory.release(inflated.len());
-        let mut part = decoder.by_ref().take(step as u64);
-        let read =
-            part.read_to_end(&mut inflated).map_err(|error| broken(&error.to_string()).with_source(error))?;
-        if inflated.len() > limits.size {
-            return Err(Error::payload_too_large(format!(
-                "The body inflates to more than {} bytes",
-                limits.size
-            )));
-        }
-        if inflated.len() > by_ratio {
-            return Err(Error::payload_too_large(format!(
-                "The body inflates to more than {} times its size",
-                limits.ratio
-            )));
-        }
-        if read < step {
-            break;
-        }
-    }
-    if !decoder.into_inner().is_empty() {
-        return Err(broken("has bytes behind its end"));
-    }
-    Ok(inflated.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::Memory;
-
-    fn inflate(body: &[u8], size: usize) -> Result<Bytes> {
-        let limits = BodyLimits { size, ratio: 100, pace: Duration::ZERO };
-        super::inflate(body, limits, &Memory::new(1 << 30).account())
-    }
-
-    const PLAIN: &[u8] = b"{\"instances\":[1.0]}";
 
     #[test]
     fn chunks_are_the_only_coding() {
@@ -438,39 +383,5 @@ mod tests {
         check(&["chunked, chunked"], false);
         check(&["chunked", "chunked"], false);
         check(&["gzip, chunked"], false);
-    }
-
-    fn gzip(plain: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        std::io::Write::write_all(&mut encoder, plain).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    #[test]
-    fn one_member_inflates() {
-        assert_eq!(inflate(&gzip(PLAIN), 100).unwrap(), PLAIN);
-    }
-
-    #[test]
-    fn broken_gzip_is_a_bad_request() {
-        let whole = gzip(PLAIN);
-        let mut wrong_sum = whole.clone();
-        wrong_sum[whole.len() - 6] ^= 1;
-        let two_members = [whole.clone(), whole.clone()].concat();
-        for body in [PLAIN, &whole[..whole.len() - 1], &wrong_sum, &two_members, b""] {
-            let error = inflate(body, 100).unwrap_err();
-            assert_eq!(error.status(), 400, "{error}");
-            assert!(error.message().contains("The document is empty"), "{error}");
-        }
-    }
-
-    #[test]
-    fn inflated_bytes_are_limited() {
-        let bomb = gzip(&vec![b' '; 1 << 20]);
-        assert_eq!(inflate(&bomb, 1 << 19).unwrap_err().status(), 413);
-        assert_eq!(inflate(&bomb, 1 << 20).unwrap().len(), 1 << 20);
-        let larger = gzip(&vec![b' '; (1 << 20) + 1]);
-        let error = inflate(&larger, 1 << 30).unwrap_err();
-        assert_eq!((error.status().as_u16(), error.message().contains("100 times")), (413, true));
     }
 }

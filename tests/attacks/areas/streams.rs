@@ -26,6 +26,7 @@ const RESETS: &[&str] = &[
     "reset FLOW_CONTROL_ERROR, reset REFUSED_STREAM, goaway ENHANCE_YOUR_CALM, closed",
     "reset PROTOCOL_ERROR, goaway ENHANCE_YOUR_CALM, closed",
     "reset PROTOCOL_ERROR, reset REFUSED_STREAM, goaway ENHANCE_YOUR_CALM, closed",
+    // What arrives for a stream behind its reset is for a closed one.
     "reset PROTOCOL_ERROR, reset STREAM_CLOSED, goaway ENHANCE_YOUR_CALM, closed",
     "reset PROTOCOL_ERROR, reset REFUSED_STREAM, reset STREAM_CLOSED, goaway ENHANCE_YOUR_CALM, closed",
 ];
