@@ -94,8 +94,28 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(parsed: Parsed, command_line: CommandLine) -> Result<()> {
+/// After so many turns of tasks a thread looks for what has come in on the sockets. The default is made
+/// for throughput: under a flood, what is urgent would be noticed late.
+const EVENT_INTERVAL: u32 = 16;
+
+/// The mock works on requests where it reads them. Like a model server it has threads enough for a large
+/// one to hold up no other.
+const MOCK_THREADS: usize = 8;
+
+fn run(parsed: Parsed, command_line: CommandLine) -> Result<()> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if matches!(parsed.arguments.command, Command::Mock(_)) {
+        builder.worker_threads(MOCK_THREADS);
+    }
+    let runtime = builder
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .build()
+        .map_err(|error| Error::internal("The threads cannot be started").with_source(error))?;
+    runtime.block_on(run_command(parsed, command_line))
+}
+
+async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
     raise_file_limit();
     let shutdown = shutdown_signal()?;
     match parsed.arguments.command {

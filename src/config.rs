@@ -78,7 +78,8 @@ pub struct UpstreamConfig {
     pub backends: Vec<Backend>,
     /// How long a connection attempt may take.
     pub connect_timeout: Duration,
-    /// How many HTTP/2 connections are held to each of them.
+    /// How many HTTP/2 connections are held to each of them; once there are requests above 256 KiB, as many
+    /// more for those.
     pub connections: usize,
     /// How often the names of `dns:///` backends are looked up.
     pub dns_interval: Duration,

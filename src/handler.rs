@@ -9,7 +9,6 @@ pub(crate) mod body;
 mod context;
 mod inflate;
 pub(crate) mod memory;
-mod offload;
 mod predict;
 mod reload;
 
@@ -23,6 +22,7 @@ use prost::Message;
 
 use crate::codec::example::{self, MultiInference};
 use crate::codec::model;
+use crate::codec::signature::DEFAULT_SIGNATURE;
 use crate::config::{ApiConfig, Config, UpstreamConfig};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -31,11 +31,12 @@ use crate::proto::tensorflow::serving::{
     ClassificationRequest, GetModelMetadataRequest, GetModelStatusRequest, InferenceTask, ModelSpec,
     MultiInferenceRequest, RegressionRequest,
 };
+use crate::record::{Part, Record};
 use crate::route::{Route, Target, Version};
 use crate::signature::SignatureCache;
+pub(crate) use crate::upstream::offload::offload;
 use crate::upstream::{Call, EndpointState, Memory, Upstream};
 use admission::Admission;
-pub(crate) use offload::offload;
 
 /// Everything that requests need: one for the whole process.
 #[derive(Debug)]
@@ -105,13 +106,13 @@ impl Bridge {
         }
     }
 
-    /// What the calls for a request with these headers have in common.
+    /// What the calls for a request with these headers have in common, and what is learnt on the way.
     ///
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a deadline that cannot be read.
-    pub fn call(&self, headers: &HeaderMap) -> Result<Call> {
-        context::call(headers, &self.api, &self.memory)
+    pub fn call(&self, headers: &HeaderMap, record: &Arc<Record>) -> Result<Call> {
+        context::call(headers, record, &self.api, &self.memory)
     }
 
     /// How many bytes all requests and replies hold now.
@@ -160,22 +161,23 @@ impl Bridge {
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
-        let _permit = self.admission.enter().await?;
+        let _permit = self.admission.enter(&call.record).await?;
         call.memory.hold(memory::of_examples(&body))?;
         let limits = self.api.limits;
-        let examples =
-            offload(body.len(), &call.memory, move || example::decode(&body, "classify", &limits)).await?;
+        let decode = offload(body.len(), &call.memory, move || example::decode(&body, "classify", &limits));
+        let examples = call.record.measure(Part::Decode, decode).await?;
         let request = ClassificationRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
         };
         let reply = self.upstream.classify(request, call).await?;
         let (model_version, nan) = (version(reply.model_spec.as_ref()), self.api.nan);
+        call.record.note_subject(&target.name, signature_or_default(&examples.signature_name), model_version);
         let result = reply.result.unwrap_or_default();
-        let body = offload(result.encoded_len(), &call.memory, move || {
+        let encode = offload(result.encoded_len(), &call.memory, move || {
             example::encode_classifications(&result, nan)
-        })
-        .await?;
+        });
+        let body = call.record.measure(Part::Encode, encode).await?;
         self.reply(body, model_version)
     }
 
@@ -184,21 +186,22 @@ impl Bridge {
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
-        let _permit = self.admission.enter().await?;
+        let _permit = self.admission.enter(&call.record).await?;
         call.memory.hold(memory::of_examples(&body))?;
         let limits = self.api.limits;
-        let examples =
-            offload(body.len(), &call.memory, move || example::decode(&body, "regress", &limits)).await?;
+        let decode = offload(body.len(), &call.memory, move || example::decode(&body, "regress", &limits));
+        let examples = call.record.measure(Part::Decode, decode).await?;
         let request = RegressionRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
         };
         let reply = self.upstream.regress(request, call).await?;
         let (model_version, nan) = (version(reply.model_spec.as_ref()), self.api.nan);
+        call.record.note_subject(&target.name, signature_or_default(&examples.signature_name), model_version);
         let result = reply.result.unwrap_or_default();
-        let body =
-            offload(result.encoded_len(), &call.memory, move || example::encode_regressions(&result, nan))
-                .await?;
+        let encode =
+            offload(result.encoded_len(), &call.memory, move || example::encode_regressions(&result, nan));
+        let body = call.record.measure(Part::Encode, encode).await?;
         self.reply(body, model_version)
     }
 
@@ -207,11 +210,12 @@ impl Bridge {
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
         let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
-        let _permit = self.admission.enter().await?;
+        let _permit = self.admission.enter(&call.record).await?;
         call.memory.hold(memory::of_examples(&body))?;
         let (size, limits) = (body.len(), self.api.limits);
         let decode = move || example::decode_multi_inference(&body, "multi_inference", &limits);
-        let MultiInference { tasks, input } = offload(size, &call.memory, decode).await?;
+        let decode = offload(size, &call.memory, decode);
+        let MultiInference { tasks, input } = call.record.measure(Part::Decode, decode).await?;
         let task = |(signature_name, method_name): (String, _)| InferenceTask {
             model_spec: Some(target.to_spec(&signature_name)),
             method_name,
@@ -220,10 +224,12 @@ impl Bridge {
             MultiInferenceRequest { tasks: tasks.into_iter().map(task).collect(), input: Some(input) };
         let reply = self.upstream.multi_inference(request, call).await?;
         let model_version = reply.results.first().and_then(|result| version(result.model_spec.as_ref()));
+        // Its tasks may have a signature each.
+        call.record.note_subject(&target.name, "", model_version);
         let nan = self.api.nan;
         let size = reply.encoded_len();
         let encode = move || example::encode_multi_inference(&reply, nan);
-        let body = offload(size, &call.memory, encode).await?;
+        let body = call.record.measure(Part::Encode, offload(size, &call.memory, encode)).await?;
         self.reply(body, model_version)
     }
 
@@ -238,22 +244,29 @@ impl Bridge {
 
     async fn status(&self, target: &Target, call: &Call) -> Result<Reply> {
         // The original ignores a label here, and so does the backend.
-        let _permit = self.admission.enter().await?;
+        let _permit = self.admission.enter(&call.record).await?;
         let request = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
         let reply = self.upstream.status(request, call).await?;
+        call.record.note_subject(&target.name, "", None);
         self.reply(model::encode_status(&reply)?, None)
     }
 
     async fn metadata(&self, target: &Target, call: &Call) -> Result<Reply> {
-        let _permit = self.admission.enter().await?;
+        let _permit = self.admission.enter(&call.record).await?;
         let request = GetModelMetadataRequest {
             model_spec: Some(target.to_spec("")),
             metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
         };
         let reply = self.upstream.metadata(request, call).await?;
         let model_version = version(reply.model_spec.as_ref());
+        call.record.note_subject(&target.name, "", model_version);
         self.reply(model::encode_metadata(&reply)?, model_version)
     }
+}
+
+/// The signature that is meant where none is named.
+fn signature_or_default(name: &str) -> &str {
+    if name.is_empty() { DEFAULT_SIGNATURE } else { name }
 }
 
 fn version(spec: Option<&ModelSpec>) -> Option<i64> {

@@ -88,6 +88,7 @@ pub mod handler;
 pub mod metrics;
 pub mod mock;
 pub mod proto;
+pub mod record;
 pub mod route;
 pub mod server;
 pub mod signature;

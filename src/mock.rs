@@ -41,12 +41,14 @@ pub use model::Model;
 pub use models::Models;
 
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt;
 use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
+use crate::upstream::turns::Turns;
 
 /// The message limit of TensorFlow Serving, in both directions.
 const LARGEST_MESSAGE: usize = (1 << 31) - 1;
@@ -62,6 +64,7 @@ const CONNECTION_WINDOW: u32 = 64 << 20;
 /// UNAVAILABLE when the transport fails as a whole; a broken connection is not that.
 pub async fn serve(listener: TcpListener, models: Models, shutdown: impl Future<Output = ()>) -> Result<()> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming.map(|stream| stream.map(Turns::new));
     router(models)
         .await
         .serve_with_incoming_shutdown(incoming, shutdown)

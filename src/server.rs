@@ -6,9 +6,10 @@
 //! |---|---|
 //! | `listener` | the sockets that connections come in on |
 //! | `crowd` | how many connections there may be |
-//! | `connection`, `stream`, `tls` | one connection |
+//! | `connection`, `stream`, `farewell`, `tls` | one connection |
 //! | `activity` | whether its client takes too long |
-//! | `service`, `response` | from a request to the bridge and back |
+//! | `slow_start` | how many of its requests are begun at once |
+//! | `service`, `exchange`, `response` | from a request to the bridge and back |
 //! | `access`, `auth`, `cors`, `compression` | who may call, pages of which origins, and how replies travel |
 //! | `admin` | what those see who run the bridge |
 //! | `front` | what all connections share |
@@ -24,10 +25,13 @@ mod connection;
 mod cors;
 mod crowd;
 mod drain;
+mod exchange;
+mod farewell;
 mod front;
 mod listener;
 mod response;
 mod service;
+mod slow_start;
 mod stream;
 mod tls;
 mod watch;

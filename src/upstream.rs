@@ -16,11 +16,12 @@
 //! | `pool` | which of them the next attempt goes to |
 //! | `endpoint` | one attempt at a call |
 //! | `load`, `health` | what is known of an endpoint |
-//! | `connection`, `tls`, `pem`, `stamp`, `address` | connections, made when they are needed |
+//! | `connection`, `tls`, `pem`, `stamp`, `address`, `turns` | connections, made when they are needed |
 //! | `cancel` | calls that nobody waits for any more |
 //! | `message`, `failure` | requests and replies as gRPC has them |
 //! | `call`, `deadline` | what a request brings along |
 //! | `memory` | how many bytes all requests hold |
+//! | `offload` | work that takes long |
 //! | `budget`, `hedge` | when there are further attempts |
 
 mod address;
@@ -37,15 +38,18 @@ mod hedge;
 mod load;
 mod memory;
 mod message;
+pub(crate) mod offload;
 pub(crate) mod pem;
 mod pool;
 pub(crate) mod stamp;
 mod tls;
+pub(crate) mod turns;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tonic::Code;
 
 use crate::config::{UpstreamConfig, UpstreamTls};
@@ -56,6 +60,7 @@ use crate::proto::tensorflow::serving::{
     PredictRequest, PredictResponse, RegressionRequest, RegressionResponse, ReloadConfigRequest,
     ReloadConfigResponse,
 };
+use crate::record::{Part, Size};
 use budget::Budget;
 pub use call::Call;
 pub use deadline::Deadline;
@@ -65,6 +70,7 @@ use failure::{Failure, Kind};
 use hedge::Hedge;
 pub use memory::{Account, Memory};
 use message::Message;
+use offload::offload;
 
 /// The methods that are called.
 mod method {
@@ -127,7 +133,10 @@ impl Upstream {
     /// Like all calls here: what the backend says, `UNAVAILABLE` if none can be reached,
     /// `DEADLINE_EXCEEDED` if it takes too long.
     pub async fn predict(&self, request: PredictRequest, call: &Call) -> Result<PredictResponse> {
-        self.call(method::PREDICT, Message::predict(request)?, call).await
+        let strings = request.inputs.values().map(|tensor| tensor.string_val.len()).sum::<usize>();
+        let message =
+            offload(strings * size_of::<Bytes>(), &call.memory, move || Message::predict(request)).await?;
+        self.call(method::PREDICT, message, call).await
     }
 
     /// Runs a signature on examples, for labels and scores.
@@ -241,12 +250,14 @@ impl Upstream {
     }
 
     /// Makes a call that ends by the deadline, here and on the backend.
-    async fn call<M: prost::Message + Default>(
+    async fn call<M: prost::Message + Default + 'static>(
         &self,
         method: &'static str,
         message: Message,
         call: &Call,
     ) -> Result<M> {
+        call.record.note(Size::Request, message.len());
+        let _timer = call.record.timer(Part::Backend);
         let attempts = self.shared.attempts(method, message, call);
         let answer = match call.deadline.limit("waiting for the backend", attempts).await? {
             // The backend was told of the same deadline and may say so first: tonic's servers by
@@ -266,7 +277,7 @@ impl Upstream {
 
 impl Shared {
     /// Tries one endpoint after the other.
-    async fn attempts<M: prost::Message + Default>(
+    async fn attempts<M: prost::Message + Default + 'static>(
         &self,
         method: &'static str,
         message: Message,
@@ -295,7 +306,7 @@ impl Shared {
     }
 
     /// An attempt, and a second one beside it if it takes longer than most.
-    async fn hedged_attempt<M: prost::Message + Default>(
+    async fn hedged_attempt<M: prost::Message + Default + 'static>(
         &self,
         endpoint: &Arc<Endpoint>,
         method: &'static str,
@@ -324,7 +335,7 @@ impl Shared {
     }
 
     /// One attempt at one endpoint, whose load and health it tells of.
-    async fn attempt<M: prost::Message + Default>(
+    async fn attempt<M: prost::Message + Default + 'static>(
         &self,
         endpoint: &Arc<Endpoint>,
         method: &'static str,

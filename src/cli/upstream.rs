@@ -27,7 +27,7 @@ pub(super) struct UpstreamArguments {
     /// How long a connection attempt to a model server may take.
     #[arg(long, env = "TFBRIDGE_CONNECT_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration)]
     connect_timeout: Duration,
-    /// How many HTTP/2 connections to hold to each model server.
+    /// How many HTTP/2 connections to hold to each model server, and as many more for requests above 256 KiB.
     #[arg(long, env = "TFBRIDGE_CONNECTIONS", default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: u16,
     /// How often to look the names of `dns:///` backends up.

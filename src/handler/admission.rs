@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::ApiConfig;
 use crate::error::{Error, Result};
+use crate::record::{Part, Record};
 
 /// The requests that are worked on, and those that wait.
 #[derive(Debug)]
@@ -34,10 +35,11 @@ impl Admission {
     /// # Errors
     ///
     /// 503 if too many wait already, or it would wait too long.
-    pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>> {
+    pub(super) async fn enter(&self, record: &Record) -> Result<SemaphorePermit<'_>> {
         if let Ok(permit) = self.running.try_acquire() {
             return Ok(permit);
         }
+        let _timer = record.timer(Part::Queue);
         let _place = Place::take(&self.waiting, self.most_waiting).ok_or_else(too_many)?;
         match tokio::time::timeout(self.patience, self.running.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -78,12 +80,13 @@ mod tests {
     async fn the_queue_is_short_in_length_and_time() {
         let config = ApiConfig { max_in_flight: 1, max_queue: 1, ..ApiConfig::default() };
         let admission = Admission::new(&config);
-        let running = admission.enter().await.unwrap();
-        let (waits, is_refused) = tokio::join!(admission.enter(), admission.enter());
+        let record = Record::new();
+        let running = admission.enter(&record).await.unwrap();
+        let (waits, is_refused) = tokio::join!(admission.enter(&record), admission.enter(&record));
         assert_eq!(waits.unwrap_err().status(), 503);
         assert!(is_refused.unwrap_err().retry_after());
-        let (next, ()) = tokio::join!(admission.enter(), async { drop(running) });
+        let (next, ()) = tokio::join!(admission.enter(&record), async { drop(running) });
         drop(next.unwrap());
-        assert!(admission.enter().await.is_ok());
+        assert!(admission.enter(&record).await.is_ok());
     }
 }

@@ -13,14 +13,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{inflate, offload};
+use super::inflate;
 use crate::codec::Limits;
 use crate::codec::signature::Signatures;
 use crate::codec::stream::Stream;
 use crate::config::ApiConfig;
 use crate::error::{Error, Result};
+use crate::record::{Part, Size};
 use crate::signature::Known;
-use crate::upstream::{Account, Call};
+use crate::upstream::{Account, Call, offload};
 
 /// Until this much of a body is there, no more than this is set aside for it, whatever length it
 /// announces.
@@ -83,10 +84,12 @@ pub(super) async fn read<B>(
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
+    let _timer = call.record.timer(Part::Read);
     let is_gzip = is_gzip(request.headers());
     let decoding = decoding.filter(|_| !is_gzip);
     let collecting = collect(request, limits, &call.memory, decoding);
     let (body, stream) = call.deadline.limit("reading the body", collecting).await??;
+    call.record.note(Size::Body, body.len());
     if is_gzip {
         // A little gzip can be a lot of text.
         let size = body.len().saturating_mul(32);

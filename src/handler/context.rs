@@ -1,5 +1,6 @@
 //! What a request says about how it is to be handled: its deadline and the headers that pass.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::ApiConfig;
 use crate::error::{Error, Result};
+use crate::record::Record;
 use crate::upstream::{Call, Deadline, Memory};
 
 /// A deadline as people write it: milliseconds, or numbers with units such as `1s 500ms`. The time
@@ -26,7 +28,12 @@ const REQUEST: usize = 8 << 10;
 /// # Errors
 ///
 /// `INVALID_ARGUMENT` if a timeout cannot be read, 503 if there is no memory left.
-pub(super) fn call(headers: &HeaderMap, config: &ApiConfig, memory: &Memory) -> Result<Call> {
+pub(super) fn call(
+    headers: &HeaderMap,
+    record: &Arc<Record>,
+    config: &ApiConfig,
+    memory: &Memory,
+) -> Result<Call> {
     let start = Instant::now();
     let mut deadline = Deadline::after(config.timeout);
     for (name, parse) in [(REQUEST_TIMEOUT, request_timeout as fn(&str) -> _), (GRPC_TIMEOUT, grpc_timeout)] {
@@ -45,7 +52,7 @@ pub(super) fn call(headers: &HeaderMap, config: &ApiConfig, memory: &Memory) -> 
     }
     let account = memory.account();
     account.hold(REQUEST)?;
-    Ok(Call::new(deadline, metadata, account, config.max_response_size))
+    Ok(Call::new(deadline, metadata, account, Arc::clone(record), config.max_response_size))
 }
 
 /// `500` for milliseconds, or what humantime reads, such as `2s 500ms`.

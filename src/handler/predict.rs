@@ -8,13 +8,14 @@ use http_body::Body;
 use tonic::Code;
 
 use super::body::{self, Decoding};
-use super::{Bridge, Reply, memory, offload, version};
+use super::{Bridge, Reply, memory, offload, signature_or_default, version};
 use crate::codec;
 use crate::codec::predict::{self, Format, Predict};
 use crate::codec::stream::Stream;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
 use crate::proto::tensorflow::serving::{PredictRequest, PredictResponse};
+use crate::record::Part;
 use crate::route::Target;
 use crate::signature::Known;
 use crate::upstream::Call;
@@ -30,10 +31,13 @@ impl Bridge {
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
         // The signatures come first, so that numbers are decoded while the body arrives.
-        let known = self.signatures.get(target, call).await;
+        let known = call.record.measure(Part::Decode, self.signatures.get(target, call)).await;
+        if let Ok(Known { version: Some(version), .. }) = known.as_deref() {
+            call.record.note_subject(&target.name, "", Some(*version));
+        }
         let decoding = known.as_ref().ok().map(|known| Decoding::new(known, self.api.limits));
         let (body, stream) = body::read(request, (&self.api).into(), call, decoding).await?;
-        let _permit = self.admission.enter().await?;
+        let _permit = self.admission.enter(&call.record).await?;
         let known = match known {
             Ok(known) => known,
             Err(error) => {
@@ -50,7 +54,8 @@ impl Bridge {
         // The body and its tensors have gone.
         call.memory.settle(size);
         call.memory.hold(size.saturating_mul(2))?;
-        let body = offload(size, &call.memory, move || predict::encode(&reply.outputs, format, nan)).await?;
+        let encode = offload(size, &call.memory, move || predict::encode(&reply.outputs, format, nan));
+        let body = call.record.measure(Part::Encode, encode).await?;
         self.reply(body, model_version)
     }
 
@@ -104,13 +109,19 @@ impl Bridge {
     ) -> Result<(Format, PredictResponse)> {
         let Predict { signature_name, format, inputs, output_filter } =
             call.deadline.limit("decoding the body", self.decode(body, known, stream, call)).await??;
+        let signature = signature_or_default(&signature_name).to_owned();
+        if known.version.is_some() {
+            call.record.note_subject(&target.name, &signature, known.version);
+        }
         let request = PredictRequest {
             model_spec: Some(target.to_spec(&signature_name)),
             inputs,
             output_filter,
             ..PredictRequest::default()
         };
-        Ok((format, self.upstream.predict(request, call).await?))
+        let reply = self.upstream.predict(request, call).await?;
+        call.record.note_subject(&target.name, &signature, version(reply.model_spec.as_ref()));
+        Ok((format, reply))
     }
 
     async fn decode(
@@ -120,6 +131,7 @@ impl Bridge {
         stream: Option<Stream>,
         call: &Call,
     ) -> Result<Predict> {
+        let _timer = call.record.timer(Part::Decode);
         // What a stream has decoded already takes no time any more, and no more memory.
         let size = stream.as_ref().map_or(body.len(), |stream| stream.remaining(body));
         call.memory.hold(memory::of_tensors(&body[body.len() - size..], known.signatures.as_ref()))?;

@@ -54,7 +54,8 @@ impl Patience {
 /// What happens on a connection.
 #[derive(Debug)]
 pub(super) struct Activity {
-    /// Requests that have no reply yet.
+    /// All requests so far, and those that have no reply yet.
+    begun: AtomicUsize,
     requests: AtomicUsize,
     /// Since when there are none.
     quiet_since: AtomicU64,
@@ -79,6 +80,7 @@ struct Owed {
 impl Activity {
     pub(super) fn new() -> Self {
         Self {
+            begun: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             quiet_since: AtomicU64::new(now()),
             head_since: AtomicU64::new(0),
@@ -99,8 +101,14 @@ impl Activity {
         self.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// How many requests have come in so far.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     /// A request has come in; it is one until the guard is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Request {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         Request { activity: Arc::clone(self) }

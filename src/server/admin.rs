@@ -10,6 +10,8 @@
 //! | `GET /metrics` | metrics, also at TensorFlow Serving's own path |
 //! | `POST /v1/config:reload` | passes a new model config to every backend; not for web pages |
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::ORIGIN;
 use http::{Method, Request, Response, StatusCode};
@@ -82,7 +84,7 @@ fn metrics(bridge: &Bridge) -> Result<Response<Bytes>> {
 }
 
 async fn reload(bridge: &Bridge, request: Request<Incoming>) -> Result<Response<Bytes>> {
-    let call = bridge.call(request.headers())?;
+    let call = bridge.call(request.headers(), &Arc::default())?;
     let reply = bridge.reload(request, &call).await?;
     Ok(new_response(reply.status(), "application/json", reply.to_json().into()))
 }

@@ -20,6 +20,7 @@ use super::activity::{Activity, Patience, Verdict};
 use super::drain::{Drain, Phase};
 use super::front::{Front, State};
 use super::listener::Accepted;
+use super::slow_start::SlowStart;
 use super::stream::{Protocol, Socket, Stream};
 use super::{Face, service};
 use crate::config::ServerConfig;
@@ -34,6 +35,9 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// How many requests may be under way on an HTTP/2 connection.
 const STREAMS: u32 = 128;
+
+/// After so many requests with mistakes in their frames a client of HTTP/2 is told to calm down.
+const MISTAKES: usize = 100;
 
 /// For how long a client that uses its connection all the time still gets answers on it when the
 /// process drains, so that it is told to go and not cut off.
@@ -58,7 +62,9 @@ pub(super) async fn serve(front: Arc<Front>, face: Face, accepted: Accepted, dra
         Err(_) => return tracing::debug!("a client took too long to open a connection"),
     };
     let patience = Patience::new(&state.server);
-    let client = service::Client { activity: Arc::clone(&activity), patience, drain: drain.clone() };
+    let slow_start = Arc::new(SlowStart::new(STREAMS as usize));
+    let client =
+        service::Client { activity: Arc::clone(&activity), patience, drain: drain.clone(), slow_start };
     let service = TowerToHyperService::new(service::new(face, front, client));
     let io = TokioIo::new(stream);
     match protocol {
@@ -168,6 +174,7 @@ fn http2(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
+        .max_local_error_reset_streams(Some(MISTAKES))
         .max_header_list_size(u32::try_from(config.max_header_size).unwrap_or(u32::MAX));
     builder
 }

@@ -1,11 +1,10 @@
 //! The tower service of a connection: from an HTTP request to the bridge and back.
 //!
-//! Every request that is answered here is logged and counted here.
+//! Every request has an `Exchange` here, which counts and logs it.
 
 use std::any::Any;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
@@ -18,8 +17,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::activity::{self, Activity, Patience};
 use super::auth::Caller;
 use super::drain::{Drain, Phase};
+use super::exchange::Exchange;
 use super::front::{Front, State};
 use super::response::{error_response, route_response};
+use super::slow_start::SlowStart;
 use super::{Face, admin};
 use crate::codec::pretty;
 use crate::error::{Error, Result};
@@ -39,6 +40,7 @@ pub(super) struct Client {
     pub(super) activity: Arc<Activity>,
     pub(super) patience: Patience,
     pub(super) drain: Drain,
+    pub(super) slow_start: Arc<SlowStart>,
 }
 
 /// The service of a connection.
@@ -58,11 +60,22 @@ pub(super) fn new(
             async move {
                 let _request = client.activity.request();
                 let version = request.version();
-                let (response, memory) = match face {
-                    Face::Api => respond(&front.state(), request).await,
+                // Those of HTTP/1 come one after the other.
+                let begun = match version {
+                    Version::HTTP_2 => Some(client.slow_start.begin().await),
+                    _ => None,
+                };
+                let (response, held) = match face {
+                    Face::Api => {
+                        let (response, held) = respond(&front.state(), request).await;
+                        (response, Some(held))
+                    }
                     Face::Admin => (admin::respond(&front, request).await, None),
                 };
-                Ok::<_, Infallible>(client.finish(version, response, memory))
+                if let Some(begun) = begun {
+                    begun.answered();
+                }
+                Ok::<_, Infallible>(client.finish(version, response, held))
             }
         }))
 }
@@ -74,14 +87,14 @@ impl Client {
         &self,
         version: Version,
         response: Response<Bytes>,
-        memory: Option<Arc<Account>>,
+        held: Option<Held>,
     ) -> Response<Full<Bytes>> {
         let mut response = response.map(|bytes| {
-            if let Some(memory) = &memory {
+            if let Some(Held { memory: Some(memory), .. }) = &held {
                 memory.settle(bytes.len());
             }
             let owed = self.activity.reply(bytes.len(), self.patience);
-            Full::new(Bytes::from_owner(Body { bytes, _owed: owed, _memory: memory }))
+            Full::new(Bytes::from_owner(Body { bytes, _owed: owed, _held: held }))
         });
         if self.drain.phase() > Phase::Serving && version < Version::HTTP_2 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -94,7 +107,13 @@ impl Client {
 struct Body {
     bytes: Bytes,
     _owed: activity::Reply,
-    _memory: Option<Arc<Account>>,
+    _held: Option<Held>,
+}
+
+/// What a request holds until the client has its response.
+struct Held {
+    _exchange: Exchange,
+    memory: Option<Arc<Account>>,
 }
 
 impl AsRef<[u8]> for Body {
@@ -103,53 +122,56 @@ impl AsRef<[u8]> for Body {
     }
 }
 
-/// Answers one request, whatever happens; with the memory that is held for the answer.
-async fn respond(state: &State, request: Request<Incoming>) -> (Response<Bytes>, Option<Arc<Account>>) {
+/// Answers one request, whatever happens; with what is held until the client has the answer.
+async fn respond(state: &State, request: Request<Incoming>) -> (Response<Bytes>, Held) {
     let (bridge, access) = (&state.bridge, &state.access);
     let mut request = request;
-    let start = Instant::now();
-    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let mut exchange = Exchange::new(&bridge.metrics, request.method(), request.uri());
+    let is_api = is_api(request.uri().path());
     let asked = access.asked(request.headers());
     let caller = match access.preflight(&request) {
         Some(response) => Err(response),
         None => Ok(access.authenticate(&mut request)),
     };
-    let token = caller.as_ref().ok().and_then(|caller| Some(caller.as_ref().ok()?.token()?.to_owned()));
-    let (verb, mut response, memory) = match caller {
-        Err(response) => ("preflight", response, None),
-        Ok(caller) => answer(state, caller, request).await,
+    let (mut response, memory) = match caller {
+        Err(response) => {
+            exchange.verb = "preflight";
+            (response, None)
+        }
+        Ok(caller) => answer(state, caller, request, &mut exchange).await,
     };
-    if bridge.api.cors && is_api(uri.path()) {
+    if bridge.api.cors && is_api {
         allow_every_origin(response.headers_mut());
     }
     let response = access.finish(&asked, response, memory.as_ref()).await;
-    let status = response.status().as_u16();
-    bridge.metrics.answered(verb, status, start.elapsed());
-    tracing::debug!(%method, path = uri.path(), verb, token, status, elapsed = ?start.elapsed(), "request");
-    (response, memory)
+    exchange.answered(response.status().as_u16(), response.body().len());
+    (response, Held { _exchange: exchange, memory })
 }
 
-/// Answers one request of a caller, with the verb that it is counted under.
+/// Answers one request of a caller, with the memory that is held for the answer.
 async fn answer(
     state: &State,
     caller: Result<Caller>,
     request: Request<Incoming>,
-) -> (&'static str, Response<Bytes>, Option<Arc<Account>>) {
+    exchange: &mut Exchange,
+) -> (Response<Bytes>, Option<Arc<Account>>) {
     let bridge = &state.bridge;
     let (method, uri) = (request.method(), request.uri().clone());
     let target = uri.path_and_query().map_or_else(|| uri.path(), http::uri::PathAndQuery::as_str);
     let route = caller.and_then(|caller| {
+        exchange.token = caller.token().map(str::to_owned);
         let route = route::parse(method, uri.path(), target)?;
         caller.check(&route)?;
         Ok(route)
     });
     let route = match route {
         Ok(route) => route,
-        Err(error) => return ("none", refuse(request, &error).await, None),
+        Err(error) => return (refuse(request, &error).await, None),
     };
-    let call = match bridge.call(request.headers()) {
+    exchange.verb = route.verb();
+    let call = match bridge.call(request.headers(), &exchange.record) {
         Ok(call) => call,
-        Err(error) => return (route.verb(), refuse(request, &error).await, None),
+        Err(error) => return (refuse(request, &error).await, None),
     };
     let origin = request.headers().get(ORIGIN).cloned();
     let pretty = bridge.api.pretty || wants_pretty(uri.query());
@@ -159,7 +181,7 @@ async fn answer(
     }
     let mut response = route_response(&route, result, origin.as_ref());
     describe(&call, &bridge.api.return_headers, &mut response);
-    (route.verb(), response, Some(call.memory))
+    (response, Some(call.memory))
 }
 
 /// Answers with an error before the body has been read. A client that waits for permission to

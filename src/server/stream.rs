@@ -2,20 +2,19 @@
 //!
 //! It tells the connection's activity of what is read and written.
 
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
+use super::farewell::Farewell;
+use crate::upstream::turns::{self, Turn};
 
 /// What every HTTP/2 connection starts with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,9 +23,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// server goes on for as long as there are any.
 const TURN: usize = 8 << 10;
 
-/// How long a client may take to hang up after the last response, and how much it may send meanwhile.
-const FAREWELL: Duration = Duration::from_millis(500);
-const FAREWELL_SIZE: usize = 1 << 20;
+/// The same while requests of HTTP/2 come in: there may be one in every few bytes, and all that have been
+/// read are begun.
+const TURN_OF_HEADS: usize = 2 << 10;
 
 /// What a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,17 +48,31 @@ pub(super) struct Stream {
     socket: Socket,
     /// What was read to tell the protocol.
     ahead: BytesMut,
-    /// How much has been read since others had their turn.
+    is_http2: bool,
+    /// How much may be read, and has been, before others have their turn; and how many requests had been
+    /// begun before.
+    turn: usize,
     in_turn: usize,
-    /// Set once nothing more is sent: how long the client may take to hang up, and how much it may send
-    /// until then.
-    farewell: Option<(Pin<Box<Sleep>>, usize)>,
+    begun: usize,
+    writes: Turn,
+    /// Set once there is nothing more to be sent.
+    farewell: Option<Farewell>,
     activity: Arc<Activity>,
 }
 
 impl Stream {
     pub(super) fn new(socket: Socket, activity: Arc<Activity>) -> Self {
-        Self { socket, ahead: BytesMut::new(), in_turn: 0, farewell: None, activity }
+        Self {
+            socket,
+            ahead: BytesMut::new(),
+            is_http2: false,
+            turn: TURN,
+            in_turn: 0,
+            begun: 0,
+            writes: Turn::default(),
+            farewell: None,
+            activity,
+        }
     }
 
     /// Finds out what the client speaks: by its first bytes, or by what TLS has agreed on. Waits for
@@ -67,7 +80,7 @@ impl Stream {
     pub(super) async fn protocol(&mut self) -> io::Result<Protocol> {
         if let Socket::Tls(tls) = &self.socket {
             let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-            return Ok(if is_http2 { Protocol::Http2 } else { Protocol::Http1 });
+            return Ok(self.speaks(is_http2));
         }
         let mut start = [0; PREFACE.len()];
         let mut length = 0;
@@ -78,52 +91,54 @@ impl Stream {
             }
         }
         self.ahead.extend_from_slice(&start[..length]);
-        Ok(if start == PREFACE { Protocol::Http2 } else { Protocol::Http1 })
+        Ok(self.speaks(start == PREFACE))
+    }
+
+    fn speaks(&mut self, is_http2: bool) -> Protocol {
+        if is_http2 {
+            (self.is_http2, self.turn) = (true, TURN_OF_HEADS);
+        }
+        if is_http2 { Protocol::Http2 } else { Protocol::Http1 }
     }
 
     /// The socket as something to poll.
     fn socket(&mut self) -> Pin<&mut dyn Duplex> {
-        let socket: &mut dyn Duplex = match &mut self.socket {
-            Socket::Tcp(stream) => stream,
-            Socket::Unix(stream) => stream,
-            Socket::Tls(stream) => &mut **stream,
-        };
-        Pin::new(socket)
+        self.socket.as_duplex()
     }
 
-    /// Takes what a client still sends after the last response, for a moment: a socket that is closed with
-    /// bytes unread tells the client of an error, and that may cost it the response.
-    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [0; 4096];
-        loop {
-            let Some((time, most)) = &mut self.farewell else { return Poll::Ready(()) };
-            if *most == 0 || time.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            let mut buffer = ReadBuf::new(&mut bytes);
-            match self.socket().poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    let read = buffer.filled().len();
-                    if let Some((_, most)) = &mut self.farewell {
-                        *most = most.saturating_sub(read);
-                    }
-                }
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+    fn end_turn(&mut self) {
+        let begun = self.activity.begun();
+        self.turn = if self.is_http2 && begun != self.begun { TURN_OF_HEADS } else { TURN };
+        (self.in_turn, self.begun) = (0, begun);
     }
 
-    fn note_written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(written)) = result {
-            self.activity.wrote(written);
-        }
+    /// Lets all others run first, those included that something has just come in for.
+    fn let_others<T>(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        self.end_turn();
+        turns::wait(context)
+    }
+
+    fn note_written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let written = turns::written(&result);
+        self.writes.note(&result, written);
+        self.activity.wrote(written);
         result
     }
 }
 
+impl Socket {
+    fn as_duplex(&mut self) -> Pin<&mut dyn Duplex> {
+        let socket: &mut dyn Duplex = match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+            Self::Tls(stream) => &mut **stream,
+        };
+        Pin::new(socket)
+    }
+}
+
 /// What goes both ways.
-trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
@@ -139,15 +154,25 @@ impl AsyncRead for Stream {
             self.ahead.advance(length);
             return Poll::Ready(Ok(()));
         }
-        if self.in_turn >= TURN {
-            self.in_turn = 0;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        if self.in_turn >= self.turn {
+            return self.let_others(context);
         }
         let before = buffer.filled().len();
-        let result = self.socket().poll_read(context, buffer);
+        let result = if self.turn == TURN_OF_HEADS {
+            let length = TURN_OF_HEADS.min(buffer.remaining());
+            let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(length));
+            let result = self.socket().poll_read(context, &mut piece);
+            let read = piece.filled().len();
+            buffer.advance(read);
+            result
+        } else {
+            self.socket().poll_read(context, buffer)
+        };
         let read = buffer.filled().len() - before;
-        self.in_turn = if result.is_pending() { 0 } else { self.in_turn + read };
+        self.in_turn += read;
+        if result.is_pending() {
+            self.end_turn();
+        }
         if read > 0 {
             self.activity.read();
         }
@@ -161,7 +186,8 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let result = self.socket().poll_write(context, bytes);
+        ready!(self.writes.poll(context));
+        let result = self.socket().poll_write(context, turns::within(bytes));
         self.note_written(result)
     }
 
@@ -170,7 +196,8 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = self.socket().poll_write_vectored(context, pieces);
+        ready!(self.writes.poll(context));
+        let result = turns::write_vectored(self.socket(), context, pieces);
         self.note_written(result)
     }
 
@@ -187,10 +214,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.farewell.is_none() {
-            ready!(self.socket().poll_shutdown(context))?;
-            self.farewell = Some((Box::pin(tokio::time::sleep(FAREWELL)), FAREWELL_SIZE));
-        }
-        self.poll_farewell(context).map(Ok)
+        let Self { socket, farewell, .. } = &mut *self;
+        farewell.get_or_insert_with(Farewell::begin).poll(socket.as_duplex(), context)
     }
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, Response};
 
 use super::deadline::Deadline;
 use super::memory::Account;
+use crate::record::Record;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -19,6 +20,8 @@ pub struct Call {
     pub deadline: Deadline,
     /// The memory that it holds.
     pub memory: Arc<Account>,
+    /// What is learnt of the request on its way.
+    pub record: Arc<Record>,
     /// The most bytes of a reply.
     pub max_response_size: usize,
     /// The headers that pass to the backend as metadata.
@@ -32,10 +35,17 @@ pub struct Call {
 impl Call {
     /// A request with this deadline and metadata, and these limits.
     #[must_use]
-    pub fn new(deadline: Deadline, metadata: HeaderMap, memory: Account, max_response_size: usize) -> Self {
+    pub fn new(
+        deadline: Deadline,
+        metadata: HeaderMap,
+        memory: Account,
+        record: Arc<Record>,
+        max_response_size: usize,
+    ) -> Self {
         Self {
             deadline,
             memory: Arc::new(memory),
+            record,
             max_response_size,
             metadata,
             attempts: AtomicU32::new(0),
@@ -46,7 +56,8 @@ impl Call {
     /// A call for the same client that is not bound to the request: it has a deadline of its own.
     #[must_use]
     pub fn detached(&self, deadline: Deadline) -> Self {
-        Self::new(deadline, self.metadata.clone(), self.memory.another(), self.max_response_size)
+        let memory = self.memory.another();
+        Self::new(deadline, self.metadata.clone(), memory, Arc::default(), self.max_response_size)
     }
 
     /// How many attempts at its main call there have been, looking up signatures not included.

@@ -13,14 +13,15 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use hyper::client::conn::http2;
-use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
 use super::address::Address;
 use super::message::MessageBody;
 use super::tls::Tls;
+use super::turns::Turns;
 
 /// HTTP/2 windows that let a large tensor through without waiting for updates.
 const STREAM_WINDOW: u32 = 16 << 20;
@@ -118,7 +119,7 @@ async fn fill(state: Arc<Mutex<State>>, connector: Arc<Connector>, report: watch
 impl Connector {
     async fn connect(&self) -> Result<Sender, Box<dyn StdError + Send + Sync>> {
         match &self.address {
-            Address::Unix(path) => handshake(TokioIo::new(UnixStream::connect(path).await?)).await,
+            Address::Unix(path) => handshake(UnixStream::connect(path).await?).await,
             Address::Name { host, port } => {
                 self.over_tcp(TcpStream::connect((host.as_str(), *port)).await?).await
             }
@@ -129,13 +130,13 @@ impl Connector {
     async fn over_tcp(&self, stream: TcpStream) -> Result<Sender, Box<dyn StdError + Send + Sync>> {
         stream.set_nodelay(true)?;
         watch_over(&stream);
-        let Some((tls, host)) = &self.tls else { return handshake(TokioIo::new(stream)).await };
+        let Some((tls, host)) = &self.tls else { return handshake(stream).await };
         let name = ServerName::try_from(tls.server_name().unwrap_or(host).to_owned())?;
         let stream = TlsConnector::from(tls.config()?).connect(name, stream).await?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err("the server does not agree to HTTP/2".into());
         }
-        handshake(TokioIo::new(stream)).await
+        handshake(stream).await
     }
 
     fn error(&self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> ConnectError {
@@ -156,16 +157,16 @@ fn watch_over(stream: &TcpStream) {
 }
 
 /// Starts HTTP/2. The connection then runs by itself until both sides are done with it.
-async fn handshake<I>(io: I) -> Result<Sender, Box<dyn StdError + Send + Sync>>
+async fn handshake<S>(socket: S) -> Result<Sender, Box<dyn StdError + Send + Sync>>
 where
-    I: Read + Write + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
-        .handshake(io)
+        .handshake(TokioIo::new(Turns::new(socket)))
         .await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

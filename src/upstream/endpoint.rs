@@ -20,15 +20,21 @@ use super::health::Health;
 use super::load::Load;
 use super::memory::Part;
 use super::message::{MAX_SIZE, Message, MessageBody, Received};
+use super::offload::offload;
 use super::tls::Tls;
 use crate::config::{Backend, Place, UpstreamConfig};
 use crate::error::{Error, Result};
+use crate::record::Size;
 
 /// The method of the gRPC health service.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// The most bytes of its answer.
 const HEALTH_REPLY: usize = 64 << 10;
+
+/// Requests from this size on go over connections of their own, so that small ones do not wait behind
+/// the megabytes that are under way on a connection already.
+const LARGE: usize = 256 << 10;
 
 /// A backend.
 #[derive(Debug)]
@@ -41,6 +47,7 @@ pub(super) struct Endpoint {
     scheme: Scheme,
     authority: Authority,
     slots: Box<[Slot]>,
+    large_slots: Box<[Slot]>,
     cancellations: Arc<Cancellations>,
     next: AtomicUsize,
 }
@@ -67,6 +74,7 @@ impl Endpoint {
             Place::Dns { name, port } => format!("{name}:{port}").parse().ok(),
             Place::Address { .. } => address.to_string().parse().ok(),
         };
+        let slots = || (0..config.connections.max(1)).map(|_| Slot::new()).collect();
         Self {
             load: Load::default(),
             health: Health::default(),
@@ -77,7 +85,8 @@ impl Endpoint {
             }),
             scheme: if backend.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: authority.unwrap_or_else(|| Authority::from_static("localhost")),
-            slots: (0..config.connections.max(1)).map(|_| Slot::new()).collect(),
+            slots: slots(),
+            large_slots: slots(),
             cancellations: Arc::default(),
             next: AtomicUsize::new(0),
         }
@@ -97,7 +106,7 @@ impl Endpoint {
     pub(super) async fn check(&self) -> Result<()> {
         let request = Message::new(&HealthCheckRequest { service: String::new() })?;
         let answer = async {
-            let sender = self.sender().await?;
+            let sender = self.sender(&request).await?;
             self.exchange::<HealthCheckResponse>(sender, HEALTH_CHECK, request, HeaderMap::new(), None).await
         };
         let answer = tokio::time::timeout(self.connector.timeout, answer).await;
@@ -115,14 +124,14 @@ impl Endpoint {
     /// Makes one attempt at a call.
     ///
     /// Dropping the future cancels the call on the backend.
-    pub(super) async fn call<M: prost::Message + Default>(
+    pub(super) async fn call<M: prost::Message + Default + 'static>(
         &self,
         method: &'static str,
         message: Message,
         call: &Call,
     ) -> Result<Answer<M>, Failure> {
         let mut in_flight = self.load.begin();
-        let sender = self.sender().await?;
+        let sender = self.sender(&message).await?;
         // Making a connection says nothing of how fast answers are.
         in_flight.sent();
         let answer = self.exchange(sender, method, message, call.headers(), Some(call)).await;
@@ -132,7 +141,7 @@ impl Endpoint {
         answer
     }
 
-    async fn exchange<M: prost::Message + Default>(
+    async fn exchange<M: prost::Message + Default + 'static>(
         &self,
         mut sender: Sender,
         method: &'static str,
@@ -173,7 +182,16 @@ impl Endpoint {
         if let Some(failure) = Failure::in_headers(&trailers) {
             return Err(failure);
         }
-        let message = received.decode().map_err(|what| Failure::invalid_reply(&what))?;
+        let message = match call {
+            Some(call) => {
+                let size = received.len();
+                call.record.note(Size::Reply, size);
+                let decode = move || Ok(received.decode());
+                offload(size, &call.memory, decode).await.map_err(Failure::answer)?
+            }
+            None => received.decode(),
+        };
+        let message = message.map_err(|what| Failure::invalid_reply(&what))?;
         if let Some(part) = part {
             part.keep();
         }
@@ -181,9 +199,10 @@ impl Endpoint {
     }
 
     /// The connections take turns: one HTTP/2 connection alone would cap the throughput.
-    async fn sender(&self) -> Result<Sender, Failure> {
+    async fn sender(&self, message: &Message) -> Result<Sender, Failure> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let slot = &self.slots[turn % self.slots.len()];
+        let slots = if message.len() < LARGE { &self.slots } else { &self.large_slots };
+        let slot = &slots[turn % slots.len()];
         slot.sender(&self.connector).await.map_err(Failure::transport)
     }
 

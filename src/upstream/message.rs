@@ -44,6 +44,11 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.first.len() + self.more.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// Any small message.
     ///
     /// # Errors
@@ -212,7 +217,7 @@ const MAX_RESERVED: usize = 16 << 20;
 impl Received {
     /// How many bytes it takes up once it has these bytes, too.
     pub(super) fn room_with(&self, data: &Bytes) -> usize {
-        let length = self.first.len().max(self.rest.len()) + data.len();
+        let length = self.len() + data.len();
         let so_far = match (self.first.is_empty(), self.rest.is_empty()) {
             (true, true) => data,
             (false, _) => &self.first,
@@ -245,6 +250,11 @@ impl Received {
             Some(length) if so_far.len() > HEAD + length => Err("it sent more than one reply".to_owned()),
             _ => Ok(()),
         }
+    }
+
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        self.first.len().max(self.rest.len())
     }
 
     /// The message, once all of it is there.

@@ -9,7 +9,7 @@ const MAX_LINES: usize = 500;
 /// Which of our modules a module may import, the lower layers first. What is in the same line
 /// may import each other; `error` and `proto` are open to all.
 const LAYERS: [&[&str]; 6] = [
-    &["codec", "route", "config", "metrics"],
+    &["codec", "route", "config", "record", "metrics"],
     &["upstream"],
     &["signature"],
     &["handler"],

@@ -278,7 +278,7 @@ async fn a_timeout_of_any_text_is_refused_or_makes_the_time_no_longer() {
                 Some((HeaderName::from_static(name), HeaderValue::from_bytes(&value).ok()?))
             };
             let headers: HeaderMap = headers.into_iter().filter_map(value).collect();
-            match bridge.call(&headers) {
+            match bridge.call(&headers, &std::sync::Arc::default()) {
                 Ok(call) => {
                     let remaining = call.deadline.remaining();
                     prop_assert!(remaining.is_some_and(|time| time <= config.api.timeout), "{:?}", remaining);

@@ -6,10 +6,11 @@
 use std::sync::{Arc, LazyLock};
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use super::Account;
 use crate::error::{Error, Result};
-use crate::upstream::Account;
 
 /// Work on less than this is done at once: moving it would take longer.
 const SMALL: usize = 256 << 10;
@@ -22,6 +23,11 @@ const NICE: i32 = 10;
 static THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     Builder::new_current_thread().thread_name("large-request").on_thread_start(lower_priority).build().ok()
 });
+
+/// As many pieces of work run at once as there are cores: more would only take more of the small requests'
+/// share of them.
+static CORES: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))));
 
 /// Runs work on something of this many bytes where it disturbs nobody: here if it is little,
 /// else on another thread.
@@ -36,14 +42,20 @@ pub(crate) async fn offload<T: Send + 'static>(
     if size < SMALL {
         return work();
     }
+    // Nobody closes the semaphore. The work keeps its permit, even if nobody waits for it any more.
+    let permit = Arc::clone(&CORES).acquire_owned().await.ok();
+    let work = move || {
+        let _permit = permit;
+        work()
+    };
     spawn(memory, work).await.unwrap_or_else(|error| Err(Error::internal(LOST).with_source(error)))
 }
 
 /// What a client is told if the work on its request has panicked.
-pub(super) const LOST: &str = "The request met a bug in tfbridge";
+pub(crate) const LOST: &str = "The request met a bug in tfbridge";
 
 /// Starts work on another thread, which holds the memory until it is done.
-pub(super) fn spawn<T: Send + 'static>(
+pub(crate) fn spawn<T: Send + 'static>(
     memory: &Arc<Account>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {

@@ -1,0 +1,211 @@
+//! What is learnt of a request while it is answered: how long its parts take, how large it is, and which
+//! model it is for. Metrics, logs and traces are made from it when the answer is there.
+//!
+//! It is written by those who work on the request, in any order and from any thread, and costs them some
+//! nanoseconds. Nothing here decides anything.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A part of a request's time. Parts may overlap: a large body is decoded while it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The body arrives.
+    Read,
+    /// The body becomes tensors, signatures being looked up included.
+    Decode,
+    /// The request waits for its turn.
+    Queue,
+    /// The backend works on it, all attempts together.
+    Backend,
+    /// The reply becomes a body.
+    Encode,
+}
+
+impl Part {
+    /// All of them, in the order in which they begin.
+    pub const ALL: [Self; 5] = [Self::Read, Self::Decode, Self::Queue, Self::Backend, Self::Encode];
+
+    /// Its name in metrics, logs and traces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Decode => "decode",
+            Self::Queue => "queue",
+            Self::Backend => "backend",
+            Self::Encode => "encode",
+        }
+    }
+}
+
+/// Numbers of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Size {
+    /// Of the request's body, as it arrived.
+    Body,
+    /// Of the request's message to the backend.
+    Request,
+    /// Of the backend's message.
+    Reply,
+}
+
+/// Which model a request was for. Names are those that a backend has confirmed: what clients make up is
+/// not among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The model.
+    pub model: String,
+    /// The signature.
+    pub signature: String,
+    /// The version that answered.
+    pub version: Option<i64>,
+}
+
+/// What is known of one request.
+#[derive(Debug)]
+pub struct Record {
+    start: Instant,
+    /// When each part began first, in nanoseconds from the start, and how long it took in all; 0 where there
+    /// was none.
+    began: [AtomicU64; Part::ALL.len()],
+    took: [AtomicU64; Part::ALL.len()],
+    sizes: [AtomicU64; 3],
+    subject: Mutex<Option<Subject>>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Record {
+    /// A request that comes in now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            began: Default::default(),
+            took: Default::default(),
+            sizes: Default::default(),
+            subject: Mutex::default(),
+        }
+    }
+
+    /// When it came in.
+    #[must_use]
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Measures work as a part of the request; also if it is given up.
+    pub async fn measure<T>(&self, part: Part, work: impl Future<Output = T>) -> T {
+        let _timer = self.timer(part);
+        work.await
+    }
+
+    /// Measures a part until the timer is dropped.
+    #[must_use]
+    pub fn timer(&self, part: Part) -> Timer<'_> {
+        let now = Instant::now();
+        let began = nanoseconds(now.duration_since(self.start)).max(1);
+        // Only the first time counts.
+        let _ = self.began[part as usize].compare_exchange(0, began, Ordering::Relaxed, Ordering::Relaxed);
+        Timer { record: self, part, start: now }
+    }
+
+    /// How long a part took; `None` if there was none.
+    #[must_use]
+    pub fn took(&self, part: Part) -> Option<Duration> {
+        self.began(part)?;
+        Some(Duration::from_nanos(self.took[part as usize].load(Ordering::Relaxed)))
+    }
+
+    /// How long after the start a part began; `None` if there was none.
+    #[must_use]
+    pub fn began(&self, part: Part) -> Option<Duration> {
+        match self.began[part as usize].load(Ordering::Relaxed) {
+            0 => None,
+            began => Some(Duration::from_nanos(began)),
+        }
+    }
+
+    /// Notes a number of bytes.
+    pub fn note(&self, size: Size, bytes: usize) {
+        self.sizes[size as usize].store(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// A number of bytes; 0 if nobody has noted it.
+    #[must_use]
+    pub fn size(&self, size: Size) -> u64 {
+        self.sizes[size as usize].load(Ordering::Relaxed)
+    }
+
+    /// Notes which model the request is for, once a backend has confirmed it.
+    pub fn note_subject(&self, model: &str, signature: &str, version: Option<i64>) {
+        let mut subject = self.subject.lock().unwrap_or_else(PoisonError::into_inner);
+        let subject = subject.get_or_insert_default();
+        // What is the same takes no new memory.
+        model.clone_into(&mut subject.model);
+        signature.clone_into(&mut subject.signature);
+        subject.version = version;
+    }
+
+    /// Which model the request was for, if a backend has confirmed that there is such a model.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        self.subject.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Measures a part for as long as it is there.
+#[derive(Debug)]
+pub struct Timer<'a> {
+    record: &'a Record,
+    part: Part,
+    start: Instant,
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        self.record.took[self.part as usize].fetch_add(nanoseconds(self.start.elapsed()), Ordering::Relaxed);
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn parts_add_up_also_if_they_are_given_up() {
+        let record = Record::new();
+        assert_eq!((record.took(Part::Backend), record.began(Part::Backend)), (None, None));
+        for _ in 0..2 {
+            let never = record.measure(Part::Backend, std::future::pending::<()>());
+            assert!(tokio::time::timeout(Duration::from_millis(2), never).await.is_err());
+        }
+        let took = record.took(Part::Backend).unwrap();
+        assert!(took >= Duration::from_millis(4), "{took:?}");
+        assert!(record.began(Part::Backend).unwrap() + took <= record.start().elapsed());
+        assert_eq!(record.took(Part::Read), None);
+    }
+
+    #[test]
+    fn the_last_subject_counts() {
+        let record = Record::new();
+        assert_eq!(record.subject(), None);
+        record.note_subject("m", "s", None);
+        record.note_subject("m", "t", Some(3));
+        let expected = Subject { model: "m".to_owned(), signature: "t".to_owned(), version: Some(3) };
+        assert_eq!(record.subject(), Some(expected));
+        record.note(Size::Body, 12);
+        assert_eq!([record.size(Size::Body), record.size(Size::Reply)], [12, 0]);
+    }
+}

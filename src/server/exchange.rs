@@ -1,0 +1,85 @@
+//! A request and its response, from the head of the one to the last byte of the other.
+//!
+//! Every request is counted and logged here, once: when the client has its response, or has gone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Uri};
+
+use crate::metrics::Metrics;
+use crate::record::Record;
+
+/// What is counted for a request that was broken off before it was answered.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What is counted for one that met a bug.
+const INTERNAL_SERVER_ERROR: u16 = 500;
+
+/// A request on its way; it is over when this is dropped.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// What is learnt of it on the way.
+    pub(super) record: Arc<Record>,
+    /// What it asks for.
+    pub(super) verb: &'static str,
+    /// The name of the token that it came with.
+    pub(super) token: Option<String>,
+    method: Method,
+    uri: Uri,
+    answer: Option<Answer>,
+    metrics: Arc<Metrics>,
+}
+
+/// A response that has yet to be written.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    bytes: usize,
+    at: Instant,
+}
+
+impl Exchange {
+    /// A request that comes in now.
+    pub(super) fn new(metrics: &Arc<Metrics>, method: &Method, uri: &Uri) -> Self {
+        Self {
+            record: Arc::default(),
+            verb: "none",
+            token: None,
+            method: method.clone(),
+            uri: uri.clone(),
+            answer: None,
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// There is a response of this status, with a body of so many bytes.
+    pub(super) fn answered(&mut self, status: u16, bytes: usize) {
+        self.answer = Some(Answer { status, bytes, at: Instant::now() });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let end = Instant::now();
+        let (status, bytes, at) = match &self.answer {
+            Some(answer) => (answer.status, answer.bytes, answer.at),
+            None if std::thread::panicking() => (INTERNAL_SERVER_ERROR, 0, end),
+            None => (CLIENT_CLOSED_REQUEST, 0, end),
+        };
+        let elapsed = at.duration_since(self.record.start());
+        let write: Duration = end.duration_since(at);
+        self.metrics.answered(self.verb, status, elapsed);
+        tracing::debug!(
+            method = %self.method,
+            path = self.uri.path(),
+            verb = self.verb,
+            token = self.token,
+            status,
+            bytes,
+            ?elapsed,
+            ?write,
+            "request"
+        );
+    }
+}

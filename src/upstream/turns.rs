@@ -1,0 +1,181 @@
+//! A socket whose task lets others run after so many bytes: all that a large message needs of a thread
+//! it takes in pieces, between which small ones have their turn.
+
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::Connected;
+
+/// How many bytes a task reads or writes before others have their turn. It takes some ten microseconds.
+const TURN: usize = 64 << 10;
+
+/// How much has been done since others had their turn.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    bytes: usize,
+}
+
+impl Turn {
+    /// Is pending once after so many bytes, until others have run: those included that something has
+    /// just come in for.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.bytes < TURN {
+            return Poll::Ready(());
+        }
+        self.bytes = 0;
+        wait(context)
+    }
+
+    /// Notes what has come of an attempt to read or write; others run if it is pending.
+    pub(crate) fn note<T>(&mut self, result: &Poll<T>, bytes: usize) {
+        self.bytes = if result.is_pending() { 0 } else { self.bytes + bytes };
+    }
+}
+
+/// Has the task woken after the others.
+pub(crate) fn wait<T>(context: &mut Context<'_>) -> Poll<T> {
+    // It is pending the first time, and the runtime wakes the task once it has looked at the sockets.
+    let _ = pin!(tokio::task::yield_now()).poll(context);
+    Poll::Pending
+}
+
+/// A socket that is used in turns.
+#[derive(Debug)]
+pub(crate) struct Turns<S> {
+    socket: S,
+    reads: Turn,
+    writes: Turn,
+}
+
+impl<S> Turns<S> {
+    pub(crate) fn new(socket: S) -> Self {
+        Self { socket, reads: Turn::default(), writes: Turn::default() }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.reads.poll(context));
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.socket).poll_read(context, buffer);
+        self.reads.note(&result, buffer.filled().len() - before);
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.writes.poll(context));
+        let result = Pin::new(&mut self.socket).poll_write(context, within(bytes));
+        self.writes.note(&result, written(&result));
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.writes.poll(context));
+        let result = write_vectored(Pin::new(&mut self.socket), context, pieces);
+        self.writes.note(&result, written(&result));
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+/// What of these bytes is for one turn.
+pub(crate) fn within(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(TURN)]
+}
+
+/// Writes what of these pieces is for one turn.
+pub(crate) fn write_vectored<W: AsyncWrite + ?Sized>(
+    socket: Pin<&mut W>,
+    context: &mut Context<'_>,
+    pieces: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let empty = pieces.iter().take_while(|piece| piece.is_empty()).count();
+    let pieces = &pieces[empty..];
+    let mut length = 0;
+    let fits = |piece: &&IoSlice<'_>| {
+        length += piece.len();
+        length <= TURN
+    };
+    match (pieces.iter().take_while(fits).count(), pieces) {
+        (0, [first, ..]) => socket.poll_write(context, within(first)),
+        (count, _) => socket.poll_write_vectored(context, &pieces[..count]),
+    }
+}
+
+/// How many bytes the socket has taken.
+pub(crate) fn written(result: &Poll<io::Result<usize>>) -> usize {
+    match result {
+        Poll::Ready(Ok(written)) => *written,
+        _ => 0,
+    }
+}
+
+impl<S: Connected> Connected for Turns<S> {
+    type ConnectInfo = S::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.socket.connect_info()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn others_run_between_the_pieces_of_a_large_message() {
+        let size = 10 * TURN;
+        let (near, far) = tokio::io::duplex(2 * size);
+        let mut socket = Turns::new(near);
+        let turns = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let other = std::sync::Arc::clone(&turns);
+        let other = tokio::spawn(async move {
+            loop {
+                other.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let count = || turns.load(std::sync::atomic::Ordering::Relaxed);
+        socket.write_all(&vec![1; size]).await.unwrap();
+        assert!(count() >= 9, "{}", count());
+        drop(far);
+        let (near, mut far) = tokio::io::duplex(2 * size);
+        far.write_all(&vec![2; size]).await.unwrap();
+        drop(far);
+        let before = count();
+        let mut read = Vec::new();
+        Turns::new(near).read_to_end(&mut read).await.unwrap();
+        assert_eq!(read.len(), size);
+        assert!(count() - before >= 9, "{}", count() - before);
+        other.abort();
+    }
+}
