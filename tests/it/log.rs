@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use tracing::subscriber::DefaultGuard;
+use tracing::{Metadata, Subscriber, span};
 
 /// What has been logged.
 #[derive(Clone, Default)]
@@ -12,6 +13,9 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Listens until the guard is dropped.
     pub fn listen(&self) -> DefaultGuard {
+        // A place in the code that logs first while another test listens to nothing could be taken for one
+        // that nobody is interested in. With a subscriber that wants to be asked there is no such place.
+        let _ = tracing::subscriber::set_global_default(Asked);
         let log = self.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish();
         tracing::subscriber::set_default(subscriber)
@@ -30,4 +34,27 @@ impl Write for Log {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A subscriber that takes nothing, and is asked each time.
+struct Asked;
+
+impl Subscriber for Asked {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> tracing::subscriber::Interest {
+        tracing::subscriber::Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
 }
