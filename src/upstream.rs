@@ -258,7 +258,8 @@ impl Upstream {
     ) -> Result<M> {
         call.record.note(Size::Request, message.len());
         let _timer = call.record.timer(Part::Backend);
-        let attempts = self.shared.attempts(method, message, call);
+        // Pinned where it is made: a future that is passed on is in this one twice.
+        let attempts = pin!(self.shared.attempts(method, message, call));
         let answer = match call.deadline.limit("waiting for the backend", attempts).await? {
             // The backend was told of the same deadline and may say so first: tonic's servers by
             // cancelling the call.
@@ -314,9 +315,8 @@ impl Shared {
         tried: &[Arc<Endpoint>],
         call: &Call,
     ) -> Result<Answer<M>, Failure> {
-        let first = self.attempt(endpoint, method, message.clone(), call);
+        let mut first = pin!(self.attempt(endpoint, method, message.clone(), call));
         let Some(delay) = self.hedge.as_ref().and_then(Hedge::delay) else { return first.await };
-        let mut first = pin!(first);
         if let Ok(answer) = tokio::time::timeout(delay, &mut first).await {
             return answer;
         }
@@ -324,7 +324,8 @@ impl Shared {
         let other = self.discovery.pool.pick(&tried);
         let other = other.filter(|other| !tried.iter().any(|tried| Arc::ptr_eq(tried, other)));
         let Some(other) = other.filter(|_| self.budget.withdraw()) else { return first.await };
-        let mut second = pin!(self.attempt(&other, method, message.clone(), call));
+        // Boxed, since most requests have none.
+        let mut second = Box::pin(self.attempt(&other, method, message.clone(), call));
         let is_final = |answer: &Result<_, Failure>| {
             answer.as_ref().err().is_none_or(|failure| failure.kind == Kind::Answer)
         };

@@ -1,6 +1,7 @@
 //! Reads a request's body: within its limit, before the deadline, decompressed, and decoded
 //! along the way where that helps.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ where
     let _timer = call.record.timer(Part::Read);
     let is_gzip = is_gzip(request.headers());
     let decoding = decoding.filter(|_| !is_gzip);
-    let collecting = collect(request, limits, &call.memory, decoding);
+    let collecting = pin!(collect(request, limits, &call.memory, decoding));
     let (body, stream) = call.deadline.limit("reading the body", collecting).await??;
     call.record.note(Size::Body, body.len());
     if is_gzip {

@@ -1,5 +1,6 @@
 //! Predict: decode for the signature, call, encode, and again if the model has changed meanwhile.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -107,8 +108,9 @@ impl Bridge {
         stream: Option<Stream>,
         call: &Call,
     ) -> Result<(Format, PredictResponse)> {
+        let decode = pin!(self.decode(body, known, stream, call));
         let Predict { signature_name, format, inputs, output_filter } =
-            call.deadline.limit("decoding the body", self.decode(body, known, stream, call)).await??;
+            call.deadline.limit("decoding the body", decode).await??;
         let signature = signature_or_default(&signature_name).to_owned();
         if known.version.is_some() {
             call.record.note_subject(&target.name, &signature, known.version);
