@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -118,10 +118,8 @@ impl Stream {
         turns::wait(context)
     }
 
-    fn note_written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let written = turns::written(&result);
-        self.writes.note(&result, written);
-        self.activity.wrote(written);
+    fn note_written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.wrote(turns::written(&result));
         result
     }
 }
@@ -186,8 +184,8 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.writes.poll(context));
-        let result = self.socket().poll_write(context, turns::within(bytes));
+        let Self { socket, writes, .. } = &mut *self;
+        let result = writes.poll_write(socket.as_duplex(), context, bytes);
         self.note_written(result)
     }
 
@@ -196,8 +194,8 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.writes.poll(context));
-        let result = turns::write_vectored(self.socket(), context, pieces);
+        let Self { socket, writes, .. } = &mut *self;
+        let result = writes.poll_write_vectored(socket.as_duplex(), context, pieces);
         self.note_written(result)
     }
 

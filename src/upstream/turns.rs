@@ -20,7 +20,7 @@ pub(crate) struct Turn {
 impl Turn {
     /// Is pending once after so many bytes, until others have run: those included that something has
     /// just come in for.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.bytes < TURN {
             return Poll::Ready(());
         }
@@ -28,8 +28,34 @@ impl Turn {
         wait(context)
     }
 
+    /// Writes as much of these bytes as is for one turn.
+    pub(crate) fn poll_write<W: AsyncWrite + ?Sized>(
+        &mut self,
+        socket: Pin<&mut W>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll(context));
+        let result = socket.poll_write(context, within(bytes));
+        self.note(&result, written(&result));
+        result
+    }
+
+    /// Writes as much of these pieces as is for one turn.
+    pub(crate) fn poll_write_vectored<W: AsyncWrite + ?Sized>(
+        &mut self,
+        socket: Pin<&mut W>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll(context));
+        let result = write_vectored(socket, context, pieces);
+        self.note(&result, written(&result));
+        result
+    }
+
     /// Notes what has come of an attempt to read or write; others run if it is pending.
-    pub(crate) fn note<T>(&mut self, result: &Poll<T>, bytes: usize) {
+    fn note<T>(&mut self, result: &Poll<T>, bytes: usize) {
         self.bytes = if result.is_pending() { 0 } else { self.bytes + bytes };
     }
 }
@@ -75,10 +101,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.writes.poll(context));
-        let result = Pin::new(&mut self.socket).poll_write(context, within(bytes));
-        self.writes.note(&result, written(&result));
-        result
+        let Self { socket, writes, .. } = &mut *self;
+        writes.poll_write(Pin::new(socket), context, bytes)
     }
 
     fn poll_write_vectored(
@@ -86,10 +110,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.writes.poll(context));
-        let result = write_vectored(Pin::new(&mut self.socket), context, pieces);
-        self.writes.note(&result, written(&result));
-        result
+        let Self { socket, writes, .. } = &mut *self;
+        writes.poll_write_vectored(Pin::new(socket), context, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -106,12 +128,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
 }
 
 /// What of these bytes is for one turn.
-pub(crate) fn within(bytes: &[u8]) -> &[u8] {
+fn within(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len().min(TURN)]
 }
 
 /// Writes what of these pieces is for one turn.
-pub(crate) fn write_vectored<W: AsyncWrite + ?Sized>(
+fn write_vectored<W: AsyncWrite + ?Sized>(
     socket: Pin<&mut W>,
     context: &mut Context<'_>,
     pieces: &[IoSlice<'_>],
