@@ -152,10 +152,10 @@ pub(super) async fn run(
     let config = read()?;
     let mut api = Vec::new();
     for listen in &arguments.listen {
-        api.extend(Listener::bind(listen).await?);
+        api.extend(Listener::bind(listen)?);
     }
     let admin = match &arguments.admin_listen.0 {
-        Some(listen) => Listener::bind(listen).await?.pop(),
+        Some(listen) => Listener::bind(listen)?.pop(),
         None => None,
     };
     let mut hangups = super::listen(SignalKind::hangup())?;

@@ -8,10 +8,14 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Listen;
 use crate::error::{Error, Result};
+
+/// How many connections may wait to be accepted: as many as the system lets, since it loses what comes
+/// beyond, and a client learns of that after a second at best.
+const BACKLOG: u32 = 65_535;
 
 /// A socket that connections come in on.
 #[derive(Debug)]
@@ -43,9 +47,9 @@ impl Listener {
     /// # Errors
     ///
     /// `UNAVAILABLE` if it is taken or not ours.
-    pub async fn bind(listen: &Listen) -> Result<Vec<Self>> {
+    pub fn bind(listen: &Listen) -> Result<Vec<Self>> {
         let bound = match listen {
-            Listen::Tcp(address) => TcpListener::bind(address).await.map(|tcp| vec![Self::Tcp(tcp)]),
+            Listen::Tcp(address) => bind(*address).map(|tcp| vec![Self::Tcp(tcp)]),
             Listen::Unix(path) => UnixSocket::bind(path).map(|unix| vec![Self::Unix(unix)]),
             Listen::Systemd => from_systemd(),
         };
@@ -75,6 +79,15 @@ impl Listener {
             }
         }
     }
+}
+
+/// Listens on a TCP port.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A successor need not wait until the last connections of its predecessor are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl From<TcpListener> for Listener {
@@ -130,4 +143,26 @@ fn from_systemd() -> io::Result<Vec<Listener>> {
 /// The address of a peer: one of IPv4 is the same through a socket for both.
 fn canonical(peer: SocketAddr) -> IpAddr {
     peer.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_connections_may_wait_to_be_accepted() {
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let count = most.trim().parse::<u64>().unwrap().min(2_000).min(files.unwrap_or(4_000) / 2);
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        // One beyond the backlog would wait for the system to try again.
+        let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(900)).unwrap();
+        let clients: Vec<_> = (0..count).map(|_| connect()).collect();
+        for client in &clients {
+            assert_eq!(listener.accept().await.unwrap().1, client.local_addr().unwrap());
+        }
+    }
 }

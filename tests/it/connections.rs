@@ -216,7 +216,7 @@ async fn it_listens_on_several_addresses_and_a_socket() {
     let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
     let mut api = Vec::new();
     for listen in ["127.0.0.1:0", "[::1]:0", &format!("unix:{}", path.display())] {
-        api.extend(Listener::bind(&listen.parse::<Listen>().unwrap()).await.unwrap());
+        api.extend(Listener::bind(&listen.parse::<Listen>().unwrap()).unwrap());
     }
     let addresses: Vec<SocketAddr> =
         api[..2].iter().map(|listener| listener.address().parse().unwrap()).collect();
@@ -231,7 +231,7 @@ async fn it_listens_on_several_addresses_and_a_socket() {
     }
     let mut stream = UnixStream::connect(&path).await.unwrap();
     assert!(exchange(&mut stream).await.unwrap().starts_with("HTTP/1.1 200 OK"));
-    assert!(Listener::bind(&Listen::Unix(path.clone())).await.is_err(), "it is in use");
+    assert!(Listener::bind(&Listen::Unix(path.clone())).is_err(), "it is in use");
     drop(stop);
     served.await.unwrap().unwrap();
     assert!(!path.exists());
