@@ -9,6 +9,7 @@ mod command_line;
 mod demo;
 mod file;
 mod front;
+mod healthcheck;
 mod limits;
 mod load;
 mod mock;
@@ -62,6 +63,8 @@ enum Command {
     CheckConfig(Box<check::Arguments>),
     /// Make a token for clients, and its entry for `--auth-file`.
     Token(token::Arguments),
+    /// Ask the admin port of a bridge on this machine whether all is well: ends with 0 or 1.
+    Healthcheck(healthcheck::Arguments),
 }
 
 /// Runs the program with the arguments and the environment of the process.
@@ -103,7 +106,11 @@ const EVENT_INTERVAL: u32 = 16;
 const MOCK_THREADS: usize = 8;
 
 fn run(parsed: Parsed, command_line: CommandLine) -> Result<()> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let mut builder = match parsed.arguments.command {
+        // It comes every few seconds, and has nothing to do for further threads.
+        Command::Healthcheck(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
     if matches!(parsed.arguments.command, Command::Mock(_)) {
         builder.worker_threads(MOCK_THREADS);
     }
@@ -124,6 +131,7 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::Demo(arguments) => demo::run(*arguments, shutdown).await,
         Command::CheckConfig(arguments) => check::run(*arguments, &parsed.matches, &parsed.from_file),
         Command::Token(arguments) => token::run(arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
     }
 }
 

@@ -53,9 +53,7 @@ impl CommandLine {
         match parsed.arguments.command {
             Command::Serve(arguments) => arguments.into_config(),
             Command::CheckConfig(arguments) => arguments.serve.into_config(),
-            Command::Mock(_) | Command::Demo(_) | Command::Token(_) => {
-                Err(Error::invalid_argument("Only serve has a configuration"))
-            }
+            _ => Err(Error::invalid_argument("Only serve has a configuration")),
         }
     }
 

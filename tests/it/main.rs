@@ -41,6 +41,7 @@ mod properties;
 mod pythie;
 mod readme;
 mod reference;
+mod release;
 mod scripted;
 mod signals;
 mod suite;
