@@ -41,7 +41,7 @@ const USAGE: u8 = 64;
 /// Speaks JSON over HTTP to clients and gRPC to the model server, and answers where TensorFlow
 /// Serving's own REST API would.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version = env!("TFBRIDGE_VERSION"), propagate_version = true)]
 struct Arguments {
     /// What to log: error, warn, info, debug, trace, or a tracing filter such as
     /// `tfbridge=debug,h2=warn`.

@@ -23,6 +23,26 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
+#[test]
+fn the_version_names_the_commit() {
+    let output = tfbridge(&["--version"]);
+    let version = text(&output.stdout).trim_end();
+    let rest = version.strip_prefix(concat!("tfbridge ", env!("CARGO_PKG_VERSION"))).expect(version);
+    assert!(text(&tfbridge(&["serve", "--version"]).stdout).trim_end().ends_with(rest), "{rest}");
+    let git = Command::new("git").args(["rev-parse", "HEAD"]).output();
+    let head = git.ok().filter(|output| output.status.success());
+    match (std::env::var_os("TFBRIDGE_COMMIT"), head) {
+        // Some other name was given to the build.
+        (Some(_), _) => {}
+        (None, Some(head)) => {
+            let commit = rest.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')')).expect(version);
+            let commit = commit.trim_end_matches("-dirty");
+            assert!(commit.len() >= 7 && text(&head.stdout).starts_with(commit), "{version}");
+        }
+        (None, None) => assert_eq!(rest, ""),
+    }
+}
+
 /// A bridge with this admin port, which runs until the answer is dropped.
 async fn serve(admin: Listener, backend: &str) -> oneshot::Sender<()> {
     let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
