@@ -6,12 +6,14 @@
 mod access;
 mod check;
 mod command_line;
+mod completions;
 mod demo;
 mod file;
 mod front;
 mod healthcheck;
 mod limits;
 mod load;
+mod man;
 mod mock;
 mod serve;
 mod settings;
@@ -65,6 +67,10 @@ enum Command {
     Token(token::Arguments),
     /// Ask the admin port of a bridge on this machine whether all is well: ends with 0 or 1.
     Healthcheck(healthcheck::Arguments),
+    /// Print a script with which a shell completes this command line.
+    Completions(completions::Arguments),
+    /// Print the manual page, or write those of all commands.
+    Man(man::Arguments),
 }
 
 /// Runs the program with the arguments and the environment of the process.
@@ -132,6 +138,11 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::CheckConfig(arguments) => check::run(*arguments, &parsed.matches, &parsed.from_file),
         Command::Token(arguments) => token::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
+        Command::Completions(arguments) => {
+            completions::run(&arguments);
+            Ok(())
+        }
+        Command::Man(arguments) => man::run(arguments),
     }
 }
 

@@ -117,3 +117,83 @@ async fn a_health_check_fails_with_the_reason() {
     check(&["--path", "readyz"], 64, "a path such as /readyz is expected").await;
     check(&["--timeout", "0s"], 64, "a time above zero is expected").await;
 }
+
+/// What a program says that is not everywhere: `None` without it.
+fn tool(name: &str, arguments: &[&str]) -> Option<Output> {
+    let output = Command::new(name).args(arguments).env("MANWIDTH", "100").env("LC_ALL", "C.UTF-8").output();
+    output.ok()
+}
+
+#[test]
+fn shells_complete_commands_and_flags() {
+    let directory = tempfile::tempdir().unwrap();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = tfbridge(&["completions", shell]);
+        assert!(output.status.success(), "{shell}: {output:?}");
+        let script = text(&output.stdout);
+        for word in ["healthcheck", "check-config", "max-body-size"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+        let path = directory.path().join(shell);
+        std::fs::write(&path, script).unwrap();
+        if let "bash" | "fish" | "zsh" = shell
+            && let Some(output) = tool(shell, &["-n", path.to_str().unwrap()])
+        {
+            assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {output:?}");
+        }
+    }
+    // What bash does when somebody presses the tab key.
+    let complete = |words: &str| {
+        let script = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _tfbridge tfbridge \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[*]}}\"",
+            directory.path().join("bash").display()
+        );
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        text(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(complete("tfbridge heal"), "healthcheck");
+    assert_eq!(complete("tfbridge serve --max-body"), "--max-body-size");
+    assert_eq!(complete("tfbridge serve --nan str"), "string");
+    assert_eq!(tfbridge(&["completions", "tcl"]).status.code(), Some(64));
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("share/man1");
+    let output = tfbridge(&["man", pages.to_str().unwrap()]);
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    let help = tfbridge(&["--help"]);
+    let commands = text(&help.stdout).split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
+    let commands = commands.lines().filter_map(|line| line.split_whitespace().next());
+    let commands: Vec<_> = commands.filter(|command| *command != "help").collect();
+    assert!(commands.len() > 5, "{commands:?}");
+    assert_eq!(std::fs::read_dir(&pages).unwrap().count(), commands.len() + 1);
+    let names = commands.iter().map(|command| format!("tfbridge-{command}")).chain(["tfbridge".to_owned()]);
+    for name in names {
+        let path = pages.join(format!("{name}.1"));
+        let page = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for part in [&format!(".TH {name} 1"), ".SH NAME", ".SH SYNOPSIS", ".SH DESCRIPTION", ".SH OPTIONS"] {
+            assert!(page.contains(part), "{name} has no {part}");
+        }
+        if let Some(output) = tool("man", &["--warnings", "-l", path.to_str().unwrap()]) {
+            // A long word leaves a line short, which is nobody's mistake.
+            let mut warnings =
+                text(&output.stderr).lines().filter(|line| !line.contains("cannot adjust line"));
+            assert!(output.status.success() && warnings.next().is_none(), "{name}: {output:?}");
+            assert!(text(&output.stdout).contains("SYNOPSIS"), "{name}: {output:?}");
+        }
+    }
+    let serve = std::fs::read_to_string(pages.join("tfbridge-serve.1")).unwrap();
+    assert!(serve.contains("TFBRIDGE_MAX_BODY_SIZE") && serve.contains("256MiB"), "{serve}");
+    let page = tfbridge(&["man"]);
+    assert_eq!(page.stdout, std::fs::read(pages.join("tfbridge.1")).unwrap());
+}
+
+#[test]
+fn a_manual_that_cannot_be_written_is_told() {
+    let output = tfbridge(&["man", "/proc/nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("error: Cannot write /proc/nowhere"), "{output:?}");
+}
