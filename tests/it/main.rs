@@ -22,6 +22,7 @@ mod backend;
 mod bridge;
 mod certificates;
 mod client;
+mod cluster;
 mod compression;
 mod configuration;
 mod connections;

@@ -83,6 +83,11 @@ impl Scripted {
         Self::start_with(script, true).await
     }
 
+    /// A server at an address of the caller's.
+    pub async fn start_at(address: SocketAddr, script: Script) -> Self {
+        Self::serve(TcpListener::bind(address).await.unwrap(), script, true, Routes::default())
+    }
+
     /// A server with the gRPC health service, and what that service says.
     pub async fn start_with_health(script: Script) -> (Self, HealthReporter) {
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -95,7 +100,10 @@ impl Scripted {
     }
 
     async fn start_routes(script: Script, has_metadata: bool, routes: Routes) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), script, has_metadata, routes)
+    }
+
+    fn serve(listener: TcpListener, script: Script, has_metadata: bool, routes: Routes) -> Self {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             script: Mutex::new(script),
