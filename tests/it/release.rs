@@ -100,7 +100,7 @@ async fn a_health_check_passes_on_why_a_bridge_is_not_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_health_check_fails_with_the_reason() {
-    // Nobody accepts what comes in, so that there is no answer, and nobody listens once it has gone.
+    // Nobody accepts what comes in, so that there is no answer.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let check = async |arguments: &[&str], code: i32, reason: &str| {
@@ -109,8 +109,8 @@ async fn a_health_check_fails_with_the_reason() {
         assert!(message.contains(reason), "{arguments:?}: {message}");
     };
     check(&["--address", &address, "--timeout", "100ms"], 1, "No answer within 100ms").await;
-    drop(silent);
-    check(&["--address", &address], 1, &format!("Cannot reach {address}: Connection refused")).await;
+    // Nobody listens at an address that no other test takes.
+    check(&["--address", "127.1.1.1:1"], 1, "Cannot reach 127.1.1.1:1: Connection refused").await;
     check(&["--address", "unix:/nowhere/admin"], 1, "Cannot reach unix:/nowhere/admin: No such file").await;
     check(&["--address", "off"], 1, "--admin-listen is off").await;
     check(&["--address", "somewhere"], 64, "an address such as 127.0.0.1:8502 is expected").await;
@@ -196,4 +196,16 @@ fn a_manual_that_cannot_be_written_is_told() {
     let output = tfbridge(&["man", "/proc/nowhere"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("error: Cannot write /proc/nowhere"), "{output:?}");
+}
+
+#[test]
+fn the_newest_changes_are_those_of_this_version() {
+    let changes = std::fs::read_to_string("deploy/CHANGELOG.md").unwrap();
+    let versions: Vec<_> = changes.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let (version, date) = versions[0].split_once(" - ").expect("VERSION - DATE");
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    let is_date = date.len() == 10 && date.split('-').all(|part| part.parse::<u16>().is_ok());
+    assert!(is_date || date == "unreleased", "{date}");
+    // Only the newest one may be without a date.
+    assert!(versions[1..].iter().all(|version| !version.ends_with("unreleased")), "{versions:?}");
 }
