@@ -14,8 +14,9 @@ VOLUMES = {
     "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
 }
 
-# A bridge takes up to this many times its --max-memory.
+# A bridge takes up to this many times its --max-memory, and these bytes for each connection of a client.
 MEMORY_FACTOR = 2.5
+CONNECTION = 32 << 10
 
 # Seconds from the end of what runs to the end of the process, with room to spare.
 FAREWELL = 5
@@ -297,9 +298,11 @@ def grace(objects, _):
 
 
 def memory(objects, _):
-    """The limit of a bridge's memory is what its --max-memory may come to."""
+    """The limit of a bridge's memory is what its requests and connections may come to."""
     for item, _pod, container in bridges(objects):
-        needed = MEMORY_FACTOR * size(environment(container)["TFBRIDGE_MAX_MEMORY"])
+        entries = environment(container)
+        needed = MEMORY_FACTOR * size(entries["TFBRIDGE_MAX_MEMORY"])
+        needed += CONNECTION * int(entries["TFBRIDGE_MAX_CONNECTIONS"])
         if size(container["resources"]["limits"]["memory"]) < needed:
             yield f"{name(item)}: it may need {needed / 2**20:g} MiB"
 

@@ -118,7 +118,7 @@ class Manifests(unittest.TestCase):
               "0 Services have the port api")
         check(both, lambda o: variable(o, "TFBRIDGE_DRAIN_TIMEOUT", "2m"), "it may take 130 s to end")
         check(both, lambda o: variable(o, "TFBRIDGE_DRAIN_DELAY", "0s"), "not enough for endpoints to go")
-        check(both, lambda o: variable(o, "TFBRIDGE_MAX_MEMORY", "512MiB"), "it may need 1280 MiB")
+        check(both, lambda o: variable(o, "TFBRIDGE_MAX_MEMORY", "512MiB"), "it may need 1405 MiB")
         check(both, lambda o: variable(o, "TFBRIDGE_BACKEND", "unix:/run/other.sock"), "does not listen at")
         check(both, lambda o: bridge(o)[1].pop("volumeMounts"), "share no volume")
         check(both, lambda o: bridge(o)[0]["initContainers"][0].pop("restartPolicy"), "is no sidecar")
