@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 /// How fast what was seen is forgotten: to about a third in this time.
 const MEMORY: Duration = Duration::from_secs(10);
 
+/// So many latencies it takes for that. What fewer have said is forgotten sooner: the first calls of an
+/// endpoint may have met nothing worse than its start.
+const CERTAIN: u32 = 50;
+
 /// The weight of a new latency against those before it, if it is shorter and if it is longer. What
 /// is slow by nature is slow every time; what is slow by chance is fast the next time.
 const DOWN: f64 = 0.5;
@@ -63,7 +67,7 @@ impl Load {
             in_flight: self.in_flight.load(Ordering::Relaxed),
             latency: latency
                 .filter(|latency| latency.count >= ENOUGH)
-                .map_or(0.0, |latency| latency.seconds * kept(now, latency.seen)),
+                .map_or(0.0, |latency| latency.seconds * latency.kept(now)),
         }
     }
 
@@ -89,9 +93,13 @@ impl Load {
     }
 }
 
-/// What is left of a memory.
-fn kept(now: Instant, seen: Instant) -> f64 {
-    (-now.saturating_duration_since(seen).as_secs_f64() / MEMORY.as_secs_f64()).exp()
+impl Latency {
+    /// What is left of it in memory.
+    fn kept(&self, now: Instant) -> f64 {
+        let certainty = f64::from(self.count.min(CERTAIN)) / f64::from(CERTAIN);
+        let passed = now.saturating_duration_since(self.seen);
+        (-passed.as_secs_f64() / (MEMORY.as_secs_f64() * certainty)).exp()
+    }
 }
 
 /// A call under way.
@@ -182,8 +190,16 @@ mod tests {
         let first = load.snapshot(Instant::now());
         assert_eq!(first.in_flight, 0);
         assert!(first.latency > 0.0);
+        // Three calls may be chance.
+        assert!(load.snapshot(Instant::now() + MEMORY / 4).latency < first.latency / 20.0);
+        for _ in 0..CERTAIN {
+            load.begin().answered();
+        }
+        let certain = load.snapshot(Instant::now());
+        let later = load.snapshot(Instant::now() + MEMORY / 4);
+        assert!(later.latency > certain.latency / 2.0);
         let later = load.snapshot(Instant::now() + 2 * MEMORY);
-        assert!(later.latency < first.latency / 5.0);
+        assert!(later.latency < certain.latency / 5.0);
         // A call that is given up at once does not make the endpoint fast.
         drop(load.begin());
         assert!(load.snapshot(Instant::now()).latency >= later.latency);
