@@ -17,14 +17,16 @@ mod man;
 mod mock;
 mod serve;
 mod settings;
+mod telemetry;
 mod token;
 mod upstream;
 
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,6 +34,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::command_line::Parsed;
 use crate::error::{Error, Result};
+use crate::telemetry::{Format, Output, Style};
 
 pub use self::command_line::CommandLine;
 
@@ -49,8 +52,31 @@ struct Arguments {
     /// `tfbridge=debug,h2=warn`.
     #[arg(long, env = "TFBRIDGE_LOG", default_value = "info", global = true, value_parser = log_filter)]
     log: String,
+    /// How to write the log, which goes to the standard error.
+    #[arg(long, env = "TFBRIDGE_LOG_FORMAT", default_value = "text", global = true, value_name = "FORMAT")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people: coloured on a terminal, unless NO_COLOR is set.
+    Text,
+    /// For programs: a JSON object for each line.
+    Json,
+}
+
+impl LogFormat {
+    fn style(self) -> Style {
+        match self {
+            Self::Json => Style::Json,
+            Self::Text => {
+                let wants_colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+                Style::Text { is_coloured: wants_colours && std::io::stderr().is_terminal() }
+            }
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,12 +111,21 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
+    let output = match Output::start(std::io::stderr()) {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("error: There can be no log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&parsed.arguments.log))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .event_format(Format(parsed.arguments.log_format.style()))
+        .with_writer(output.clone())
         .init();
-    match run(parsed, command_line) {
+    let result = run(parsed, command_line);
+    output.close(LAST_LINES);
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", error.message());
@@ -102,6 +137,9 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+/// How long the end of the process may wait for those who read the log.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// After so many turns of tasks a thread looks for what has come in on the sockets. The default is made
 /// for throughput: under a flood, what is urgent would be noticed late.

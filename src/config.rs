@@ -3,6 +3,7 @@
 mod access;
 mod backend;
 mod server;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::codec::{Limits, NanStyle};
 pub use access::{AccessConfig, AllowedOrigin, CorsConfig};
 pub use backend::{Backend, Place, Resolver};
 pub use server::{Listen, ServerConfig, ServerTls};
+pub use telemetry::TelemetryConfig;
 
 /// Everything that `tfbridge serve` is told.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// Where the model server is and how it is called.
     pub upstream: UpstreamConfig,
+    /// What is told of requests to those who run the bridge.
+    pub telemetry: TelemetryConfig,
 }
 
 /// The JSON side.
@@ -174,6 +178,7 @@ impl Config {
             access: AccessConfig::default(),
             api: ApiConfig::default(),
             upstream: UpstreamConfig::new(vec![backend]),
+            telemetry: TelemetryConfig::default(),
         }
     }
 }

@@ -27,6 +27,7 @@
 //! | [`route`] | method and path to what is asked for | know requests |
 //! | [`config`] | the checked configuration | read the environment |
 //! | [`metrics`] | counters over closed label sets | take a label from a client |
+//! | [`telemetry`] | the log | delay a request |
 //! | [`upstream`] | the pool of model servers, and calls to it | outlive a deadline |
 //! | [`signature`] | what is known of the models' signatures | remember a failure |
 //! | [`handler`] | the story of a request | know headers of a response |
@@ -92,6 +93,7 @@ pub mod record;
 pub mod route;
 pub mod server;
 pub mod signature;
+pub mod telemetry;
 pub mod upstream;
 
 use std::future::Future;

@@ -9,7 +9,8 @@
 //! | `connection`, `stream`, `farewell`, `tls` | one connection |
 //! | `activity` | whether its client takes too long |
 //! | `slow_start` | how many of its requests are begun at once |
-//! | `service`, `exchange`, `response` | from a request to the bridge and back |
+//! | `service`, `exchange`, `response`, `request_id` | from a request to the bridge and back |
+//! | `access_log` | what is told of requests |
 //! | `access`, `auth`, `cors`, `compression` | who may call, pages of which origins, and how replies travel |
 //! | `admin` | what those see who run the bridge |
 //! | `front` | what all connections share |
@@ -17,6 +18,7 @@
 //! | `drain` | how far the process is on its way to its end |
 
 mod access;
+mod access_log;
 mod activity;
 mod admin;
 pub(crate) mod auth;
@@ -29,6 +31,7 @@ mod exchange;
 mod farewell;
 mod front;
 mod listener;
+mod request_id;
 mod response;
 mod service;
 mod slow_start;

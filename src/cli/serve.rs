@@ -13,6 +13,7 @@ use super::access::AccessArguments;
 use super::front::FrontArguments;
 use super::limits::LimitArguments;
 use super::load::LoadArguments;
+use super::telemetry::TelemetryArguments;
 use super::upstream::UpstreamArguments;
 use crate::Listeners;
 use crate::codec::NanStyle;
@@ -86,6 +87,8 @@ pub(super) struct ApiArguments {
     version_zero_is_latest: bool,
     #[command(flatten)]
     access: AccessArguments,
+    #[command(flatten)]
+    telemetry: TelemetryArguments,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -127,7 +130,8 @@ impl ApiArguments {
         };
         self.load.apply(&mut api);
         let access = self.access.into_config(self.cors)?;
-        Ok(Config { server: self.front.into_config()?, access, api, upstream })
+        let telemetry = self.telemetry.into_config();
+        Ok(Config { server: self.front.into_config()?, access, api, upstream, telemetry })
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::activity::{Activity, Patience, Verdict};
 use super::drain::{Drain, Phase};
 use super::front::{Front, State};
-use super::listener::Accepted;
+use super::listener::{self, Accepted};
 use super::slow_start::SlowStart;
 use super::stream::{Protocol, Socket, Stream};
 use super::{Face, service};
@@ -51,6 +51,7 @@ pub(super) async fn serve(front: Arc<Front>, face: Face, accepted: Accepted, dra
     let state = front.state();
     let activity = Arc::new(Activity::new());
     let header_timeout = state.server.header_timeout;
+    let peer = listener::peer(&accepted);
     let opening = open(&state, face, accepted, &activity);
     let opened = tokio::select! {
         opened = tokio::time::timeout(header_timeout, opening) => opened,
@@ -64,7 +65,7 @@ pub(super) async fn serve(front: Arc<Front>, face: Face, accepted: Accepted, dra
     let patience = Patience::new(&state.server);
     let slow_start = Arc::new(SlowStart::new(STREAMS as usize));
     let client =
-        service::Client { activity: Arc::clone(&activity), patience, drain: drain.clone(), slow_start };
+        service::Client { activity: Arc::clone(&activity), patience, drain: drain.clone(), slow_start, peer };
     let service = TowerToHyperService::new(service::new(face, front, client));
     let io = TokioIo::new(stream);
     match protocol {

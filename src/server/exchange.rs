@@ -3,10 +3,13 @@
 //! Every request is counted and logged here, once: when the client has its response, or has gone.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::{Method, Uri};
+use http::header::HeaderValue;
+use http::{Method, Request, Uri};
 
+use super::access_log::{self, Entry};
+use super::front::State;
 use crate::metrics::Metrics;
 use crate::record::Record;
 
@@ -25,10 +28,16 @@ pub(super) struct Exchange {
     pub(super) verb: &'static str,
     /// The name of the token that it came with.
     pub(super) token: Option<String>,
+    /// The id that the client knows it by.
+    pub(super) request_id: Option<HeaderValue>,
+    /// How many attempts at backends there were.
+    pub(super) attempts: u32,
+    peer: Arc<str>,
     method: Method,
     uri: Uri,
     answer: Option<Answer>,
     metrics: Arc<Metrics>,
+    is_logged: bool,
 }
 
 /// A response that has yet to be written.
@@ -41,15 +50,19 @@ struct Answer {
 
 impl Exchange {
     /// A request that comes in now.
-    pub(super) fn new(metrics: &Arc<Metrics>, method: &Method, uri: &Uri) -> Self {
+    pub(super) fn new<B>(state: &State, peer: &Arc<str>, request: &Request<B>) -> Self {
         Self {
             record: Arc::default(),
             verb: "none",
             token: None,
-            method: method.clone(),
-            uri: uri.clone(),
+            request_id: None,
+            attempts: 0,
+            peer: Arc::clone(peer),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
             answer: None,
-            metrics: Arc::clone(metrics),
+            metrics: Arc::clone(&state.bridge.metrics),
+            is_logged: state.telemetry.access_log,
         }
     }
 
@@ -68,18 +81,22 @@ impl Drop for Exchange {
             None => (CLIENT_CLOSED_REQUEST, 0, end),
         };
         let elapsed = at.duration_since(self.record.start());
-        let write: Duration = end.duration_since(at);
         self.metrics.answered(self.verb, status, elapsed);
-        tracing::debug!(
-            method = %self.method,
-            path = self.uri.path(),
-            verb = self.verb,
-            token = self.token,
-            status,
-            bytes,
-            ?elapsed,
-            ?write,
-            "request"
-        );
+        if self.is_logged && access_log::is_enabled() {
+            let entry = Entry {
+                method: &self.method,
+                path: self.uri.path(),
+                verb: self.verb,
+                status,
+                response_bytes: bytes,
+                total: end.duration_since(self.record.start()),
+                write: self.answer.as_ref().map(|_| end.duration_since(at)),
+                attempts: self.attempts,
+                request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),
+                peer: &self.peer,
+                token: self.token.as_deref(),
+            };
+            access_log::write(&entry, &self.record, self.record.subject().as_ref());
+        }
     }
 }

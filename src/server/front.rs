@@ -13,7 +13,7 @@ use super::crowd::Crowd;
 use super::drain::{Drain, Phase};
 use super::tls;
 use super::watch::{self, Noted, Watch};
-use crate::config::{Config, ServerConfig, ServerTls};
+use crate::config::{Config, ServerConfig, ServerTls, TelemetryConfig};
 use crate::error::{Error, Result};
 use crate::handler::Bridge;
 
@@ -37,6 +37,7 @@ pub(super) struct State {
     pub(super) bridge: Bridge,
     pub(super) access: Arc<Access>,
     pub(super) server: ServerConfig,
+    pub(super) telemetry: TelemetryConfig,
     pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// Looks at the certificates.
     _watch: Option<Watch>,
@@ -98,6 +99,7 @@ impl State {
             bridge,
             access: Access::start(&config.access, &config.api.return_headers, before),
             server: config.server.clone(),
+            telemetry: config.telemetry.clone(),
             _watch: noted.zip(files).zip(tls.clone()).map(|((noted, files), tls)| watch(noted, files, tls)),
             tls,
         })

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
@@ -138,6 +139,17 @@ fn from_systemd() -> io::Result<Vec<Listener>> {
         return Err(io::Error::new(io::ErrorKind::NotFound, "systemd has passed no socket"));
     }
     Ok(listeners)
+}
+
+/// Who is at the other end, for people.
+pub(super) fn peer(accepted: &Accepted) -> Arc<str> {
+    match accepted {
+        Accepted::Tcp(stream) => match stream.peer_addr() {
+            Ok(peer) => SocketAddr::new(canonical(peer), peer.port()).to_string().into(),
+            Err(_) => "gone".into(),
+        },
+        Accepted::Unix(_) => "unix".into(),
+    }
 }
 
 /// The address of a peer: one of IPv4 is the same through a socket for both.

@@ -19,6 +19,7 @@ use super::auth::Caller;
 use super::drain::{Drain, Phase};
 use super::exchange::Exchange;
 use super::front::{Front, State};
+use super::request_id;
 use super::response::{error_response, route_response};
 use super::slow_start::SlowStart;
 use super::{Face, admin};
@@ -41,6 +42,8 @@ pub(super) struct Client {
     pub(super) patience: Patience,
     pub(super) drain: Drain,
     pub(super) slow_start: Arc<SlowStart>,
+    /// Who it is, for people.
+    pub(super) peer: Arc<str>,
 }
 
 /// The service of a connection.
@@ -67,7 +70,7 @@ pub(super) fn new(
                 };
                 let (response, held) = match face {
                     Face::Api => {
-                        let (response, held) = respond(&front.state(), request).await;
+                        let (response, held) = respond(&front.state(), &client.peer, request).await;
                         (response, Some(held))
                     }
                     Face::Admin => (admin::respond(&front, request).await, None),
@@ -123,10 +126,12 @@ impl AsRef<[u8]> for Body {
 }
 
 /// Answers one request, whatever happens; with what is held until the client has the answer.
-async fn respond(state: &State, request: Request<Incoming>) -> (Response<Bytes>, Held) {
+async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> (Response<Bytes>, Held) {
     let (bridge, access) = (&state.bridge, &state.access);
     let mut request = request;
-    let mut exchange = Exchange::new(&bridge.metrics, request.method(), request.uri());
+    let mut exchange = Exchange::new(state, peer, &request);
+    let id = request_id::take(request.headers_mut());
+    exchange.request_id = Some(id.clone());
     let is_api = is_api(request.uri().path());
     let asked = access.asked(request.headers());
     let caller = match access.preflight(&request) {
@@ -143,7 +148,8 @@ async fn respond(state: &State, request: Request<Incoming>) -> (Response<Bytes>,
     if bridge.api.cors && is_api {
         allow_every_origin(response.headers_mut());
     }
-    let response = access.finish(&asked, response, memory.as_ref()).await;
+    let mut response = access.finish(&asked, response, memory.as_ref()).await;
+    exchange.request_id = Some(request_id::put(&id, response.headers_mut()));
     exchange.answered(response.status().as_u16(), response.body().len());
     (response, Held { _exchange: exchange, memory })
 }
@@ -176,6 +182,7 @@ async fn answer(
     let origin = request.headers().get(ORIGIN).cloned();
     let pretty = bridge.api.pretty || wants_pretty(uri.query());
     let mut result = bridge.handle(&route, request, &call).await;
+    exchange.attempts = call.attempts();
     if pretty && !matches!(route, Route::Metrics) {
         result = indent(result, &call).await;
     }

@@ -48,6 +48,7 @@ mod signals;
 mod suite;
 mod support;
 mod swaps;
+mod telemetry;
 mod tidy;
 mod transport;
 mod untold;

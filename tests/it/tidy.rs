@@ -10,7 +10,7 @@ const MAX_LINES: usize = 500;
 /// may import each other; `error` and `proto` are open to all.
 const LAYERS: [&[&str]; 6] = [
     &["codec", "route", "config", "record", "metrics"],
-    &["upstream"],
+    &["upstream", "telemetry"],
     &["signature"],
     &["handler"],
     &["server", "mock"],
