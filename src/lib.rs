@@ -27,7 +27,7 @@
 //! | [`route`] | method and path to what is asked for | know requests |
 //! | [`config`] | the checked configuration | read the environment |
 //! | [`metrics`] | counters over closed label sets | take a label from a client |
-//! | [`telemetry`] | the log | delay a request |
+//! | [`telemetry`] | the log and traces | delay a request |
 //! | [`upstream`] | the pool of model servers, and calls to it | outlive a deadline |
 //! | [`signature`] | what is known of the models' signatures | remember a failure |
 //! | [`handler`] | the story of a request | know headers of a response |
@@ -98,6 +98,7 @@ pub mod upstream;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -105,6 +106,9 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::error::Result;
 use crate::server::{Front, Listener};
+
+/// How long the end may wait for the collector of traces.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// The ports of a bridge. The caller has opened them.
 #[derive(Debug)]
@@ -164,5 +168,6 @@ pub async fn run_with_reloads(
         () = server::serve(api, admin, Arc::clone(&front), shutdown) => {}
         () = reload => {}
     }
+    front.flush(LAST_TRACES).await;
     Ok(())
 }

@@ -2,13 +2,22 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `context` | which trace a request is part of, and what the backend is told |
+//! | `spans`, `traces`, `otlp` | spans of requests, and their way to the collector |
 //! | `format` | how a line of the log is written, as text or as JSON |
 //! | `output` | where lines go, without anybody waiting for that |
 //!
 //! Nothing here delays a request: what cannot be taken at once is dropped and counted.
 
+mod context;
 mod format;
+mod otlp;
 mod output;
+mod spans;
+mod traces;
 
+pub use context::{Trace, TraceId};
 pub use format::{Format, Style};
 pub use output::Output;
+pub use spans::Finished;
+pub use traces::Tracer;

@@ -130,7 +130,7 @@ impl ApiArguments {
         };
         self.load.apply(&mut api);
         let access = self.access.into_config(self.cors)?;
-        let telemetry = self.telemetry.into_config();
+        let telemetry = self.telemetry.into_config()?;
         Ok(Config { server: self.front.into_config()?, access, api, upstream, telemetry })
     }
 }

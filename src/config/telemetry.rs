@@ -1,14 +1,49 @@
-//! What is told of requests besides their answers: the access log.
+//! What is told of requests besides their answers: the access log, and traces.
+
+use http::Uri;
 
 /// What those learn who run the bridge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TelemetryConfig {
     /// Whether there is a line in the log for every request.
     pub access_log: bool,
+    /// Where traces go; there are none without.
+    pub traces: Option<TracesConfig>,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { access_log: true }
+        Self { access_log: true, traces: None }
+    }
+}
+
+/// How traces are made and where they go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TracesConfig {
+    /// The collector: `http://HOST:PORT` or `https://HOST:PORT`, for HTTP maybe with a path.
+    pub endpoint: Uri,
+    /// What it speaks.
+    pub protocol: OtlpProtocol,
+    /// How many of the traces that begin here are kept, from 0 to 1. Whoever begins one elsewhere decides
+    /// about it.
+    pub sample: f64,
+    /// What traces call the program.
+    pub service_name: String,
+}
+
+/// How OpenTelemetry's protocol travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// As gRPC.
+    Grpc,
+    /// As protocol buffers in HTTP/1.1, to `/v1/traces`.
+    Http,
+}
+
+impl TracesConfig {
+    /// The defaults for a collector.
+    #[must_use]
+    pub fn new(endpoint: Uri, protocol: OtlpProtocol) -> Self {
+        Self { endpoint, protocol, sample: 1.0, service_name: "tfbridge".to_owned() }
     }
 }

@@ -9,14 +9,13 @@ use std::time::Duration;
 use http::Method;
 
 use crate::record::{Part, Record, Size, Subject};
-
-/// The most bytes of a path that are told.
-const MAX_PATH: usize = 1 << 10;
+use crate::telemetry::TraceId;
 
 /// What there is to tell beside what the record has.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub(super) method: &'a Method,
+    /// The path, or the beginning of it.
     pub(super) path: &'a str,
     pub(super) verb: &'static str,
     pub(super) status: u16,
@@ -27,6 +26,7 @@ pub(super) struct Entry<'a> {
     pub(super) write: Option<Duration>,
     pub(super) attempts: u32,
     pub(super) request_id: Option<&'a str>,
+    pub(super) trace_id: Option<TraceId>,
     pub(super) peer: &'a str,
     pub(super) token: Option<&'a str>,
 }
@@ -43,7 +43,7 @@ pub(super) fn write(entry: &Entry<'_>, record: &Record, subject: Option<&Subject
     tracing::info!(
         target: "tfbridge::access",
         method = entry.method.as_str(),
-        path = beginning(entry.path, MAX_PATH),
+        path = entry.path,
         verb = entry.verb,
         model = subject.map(|subject| subject.model.as_str()),
         signature,
@@ -60,6 +60,7 @@ pub(super) fn write(entry: &Entry<'_>, record: &Record, subject: Option<&Subject
         write = entry.write.map(seconds),
         attempts = (entry.attempts > 0).then_some(entry.attempts),
         request_id = entry.request_id,
+        trace_id = entry.trace_id.map(tracing::field::display),
         peer = entry.peer,
         token = entry.token,
         "request"
@@ -70,22 +71,4 @@ pub(super) fn write(entry: &Entry<'_>, record: &Record, subject: Option<&Subject
 #[expect(clippy::cast_precision_loss, reason = "so many microseconds are centuries")]
 fn seconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e6
-}
-
-/// The beginning of a text, of so many bytes at most.
-fn beginning(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or_default()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_cut_between_characters() {
-        assert_eq!(beginning("aé", 3), "aé");
-        assert_eq!(beginning("aé", 2), "a");
-        assert_eq!(beginning("", 2), "");
-    }
 }

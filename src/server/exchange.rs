@@ -3,18 +3,22 @@
 //! Every request is counted and logged here, once: when the client has its response, or has gone.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::header::HeaderValue;
-use http::{Method, Request, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 
 use super::access_log::{self, Entry};
 use super::front::State;
 use crate::metrics::Metrics;
 use crate::record::Record;
+use crate::telemetry::{Finished, Trace, Tracer};
 
 /// What is counted for a request that was broken off before it was answered.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The most bytes of a path that are told.
+const MAX_PATH: usize = 1 << 10;
 
 /// What is counted for one that met a bug.
 const INTERNAL_SERVER_ERROR: u16 = 500;
@@ -38,6 +42,8 @@ pub(super) struct Exchange {
     answer: Option<Answer>,
     metrics: Arc<Metrics>,
     is_logged: bool,
+    /// Its place in a trace, and who is to know of it.
+    trace: Option<(Arc<Tracer>, Trace)>,
 }
 
 /// A response that has yet to be written.
@@ -63,7 +69,13 @@ impl Exchange {
             answer: None,
             metrics: Arc::clone(&state.bridge.metrics),
             is_logged: state.telemetry.access_log,
+            trace: None,
         }
+    }
+
+    /// Makes it part of a trace, if there are any. The headers have from then on what the backend is to know.
+    pub(super) fn begin_trace(&mut self, tracer: Option<&Arc<Tracer>>, headers: &mut HeaderMap) {
+        self.trace = tracer.map(|tracer| (Arc::clone(tracer), tracer.begin(headers)));
     }
 
     /// There is a response of this status, with a body of so many bytes.
@@ -82,21 +94,58 @@ impl Drop for Exchange {
         };
         let elapsed = at.duration_since(self.record.start());
         self.metrics.answered(self.verb, status, elapsed);
+        let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
+        let path = beginning(self.uri.path(), MAX_PATH);
         if self.is_logged && access_log::is_enabled() {
             let entry = Entry {
                 method: &self.method,
-                path: self.uri.path(),
+                path,
                 verb: self.verb,
                 status,
                 response_bytes: bytes,
                 total: end.duration_since(self.record.start()),
                 write: self.answer.as_ref().map(|_| end.duration_since(at)),
                 attempts: self.attempts,
-                request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),
+                request_id,
+                trace_id: self.trace.as_ref().map(|(_, trace)| trace.id),
                 peer: &self.peer,
                 token: self.token.as_deref(),
             };
             access_log::write(&entry, &self.record, self.record.subject().as_ref());
         }
+        if let Some((tracer, trace)) = self.trace.take_if(|(_, trace)| trace.is_sampled) {
+            tracer.finish(Finished {
+                trace,
+                record: Arc::clone(&self.record),
+                verb: self.verb,
+                method: self.method.clone(),
+                path: path.to_owned(),
+                status,
+                response_bytes: bytes as u64,
+                attempts: self.attempts,
+                request_id: request_id.map(str::to_owned),
+                peer: Arc::clone(&self.peer),
+                answered: self.answer.as_ref().map(|_| at),
+                end: (end, SystemTime::now()),
+            });
+        }
+    }
+}
+
+/// The beginning of a text, of so many bytes at most.
+fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cut_between_characters() {
+        assert_eq!(beginning("aé", 3), "aé");
+        assert_eq!(beginning("aé", 2), "a");
+        assert_eq!(beginning("", 2), "");
     }
 }

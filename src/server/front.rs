@@ -16,6 +16,7 @@ use super::watch::{self, Noted, Watch};
 use crate::config::{Config, ServerConfig, ServerTls, TelemetryConfig};
 use crate::error::{Error, Result};
 use crate::handler::Bridge;
+use crate::telemetry::Tracer;
 
 /// How often files are looked at for changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,6 +39,7 @@ pub(super) struct State {
     pub(super) access: Arc<Access>,
     pub(super) server: ServerConfig,
     pub(super) telemetry: TelemetryConfig,
+    pub(super) tracer: Option<Arc<Tracer>>,
     pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// Looks at the certificates.
     _watch: Option<Watch>,
@@ -50,7 +52,7 @@ impl Front {
     ///
     /// `INVALID_ARGUMENT` for certificates that cannot be used.
     pub fn new(config: &Config) -> Result<Self> {
-        let state = State::new(config, Bridge::new(config), None)?;
+        let state = State::new(config, Bridge::new(config), None, None)?;
         let (phase, drain) = Drain::new();
         Ok(Self {
             state: ArcSwap::from_pointee(state),
@@ -69,9 +71,17 @@ impl Front {
     /// `INVALID_ARGUMENT` for certificates that cannot be used; nothing is changed then.
     pub fn reload(&self, config: &Config) -> Result<()> {
         let before = self.state();
-        let state = State::new(config, before.bridge.renewed(config), Some(&before.access))?;
+        let state =
+            State::new(config, before.bridge.renewed(config), Some(&before.access), before.tracer.as_ref())?;
         self.state.store(Arc::new(state));
         Ok(())
+    }
+
+    /// Sends what is left of the traces, as far as this time allows.
+    pub(crate) async fn flush(&self, patience: Duration) {
+        if let Some(tracer) = &self.state().tracer {
+            tracer.flush(patience).await;
+        }
     }
 
     /// Goes on to the next phase of the process.
@@ -91,15 +101,24 @@ impl Front {
 }
 
 impl State {
-    fn new(config: &Config, bridge: Bridge, before: Option<&Access>) -> Result<Self> {
+    fn new(
+        config: &Config,
+        bridge: Bridge,
+        access: Option<&Access>,
+        tracer: Option<&Arc<Tracer>>,
+    ) -> Result<Self> {
         let files = config.server.tls.as_ref();
         let noted = files.map(|files| Noted::now(files.paths().cloned().collect()));
         let tls = files.map(load_tls).transpose()?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         Ok(Self {
             bridge,
-            access: Access::start(&config.access, &config.api.return_headers, before),
+            access: Access::start(&config.access, &config.api.return_headers, access),
             server: config.server.clone(),
             telemetry: config.telemetry.clone(),
+            tracer: config.telemetry.traces.as_ref().map(|traces| {
+                let same = tracer.filter(|tracer| tracer.config() == traces);
+                same.map_or_else(|| Tracer::start(traces), Arc::clone)
+            }),
             _watch: noted.zip(files).zip(tls.clone()).map(|((noted, files), tls)| watch(noted, files, tls)),
             tls,
         })

@@ -132,6 +132,7 @@ async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> 
     let mut exchange = Exchange::new(state, peer, &request);
     let id = request_id::take(request.headers_mut());
     exchange.request_id = Some(id.clone());
+    exchange.begin_trace(state.tracer.as_ref(), request.headers_mut());
     let is_api = is_api(request.uri().path());
     let asked = access.asked(request.headers());
     let caller = match access.preflight(&request) {

@@ -319,3 +319,14 @@ fn the_configuration_can_be_read_again() {
     fs::remove_file(place.path()).unwrap();
     assert!(command_line.config().unwrap_err().message().contains("cannot be read"));
 }
+
+#[test]
+fn the_collector_may_be_in_the_variable_of_opentelemetry() {
+    let place = Place::new("");
+    let check = |value: &str| place.run(&["check-config"], &[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]);
+    success(check("http://collector:4317"));
+    success(check(""));
+    let output = check("collector:4317");
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("OTEL_EXPORTER_OTLP_ENDPOINT"));
+}

@@ -4,93 +4,23 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::Client;
+use crate::program::{Program, documented};
 use crate::scripted::{Script, Scripted};
 
 const PREDICT: &str = "/v1/models/half_plus_two:predict";
 const BODY: &[u8] = br#"{"instances": [1.0, 2.0]}"#;
 
-/// The program while it runs.
-struct Program {
-    child: Child,
-    api: SocketAddr,
-    /// Where its log goes.
-    log: tempfile::NamedTempFile,
-}
-
-impl Program {
-    /// The demo, with these flags.
-    fn demo(arguments: &[&str]) -> Self {
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tfbridge"))
-            .args(["demo", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(log.reopen().unwrap())
-            .spawn()
-            .unwrap();
-        let mut greeting = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
-        let address = greeting.split_once("http://").unwrap().1.split_once(". In").unwrap().0;
-        Self { child, api: address.parse().unwrap(), log }
-    }
-
-    /// The bridge in front of a backend, with these flags.
-    async fn serve(backend: &Scripted, arguments: &[&str]) -> Self {
-        // A port that nobody else takes in the meantime.
-        let api = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_tfbridge"))
-            .args(["serve", "--admin-listen", "off", "--listen", &api.to_string()])
-            .args(["--backend", &backend.address.to_string()])
-            .args(arguments)
-            .stderr(log.reopen().unwrap())
-            .spawn()
-            .unwrap();
-        let start = Instant::now();
-        while TcpStream::connect(api).await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "it does not serve");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Self { child, api, log }
-    }
-
-    /// Has it end, and gives its whole log.
-    fn end(&mut self) -> String {
-        kill_process(Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
-        let mut text = String::new();
-        self.log.reopen().unwrap().read_to_string(&mut text).unwrap();
-        text
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // One that has ended cannot be ended again.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The lines of the access log.
 fn access(log: &str) -> Vec<Value> {
     let lines = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")));
     lines.filter(|line: &Value| line["target"] == "tfbridge::access").collect()
-}
-
-/// What is documented to be emitted, of one kind.
-fn documented(kind: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string("deploy/OBSERVABILITY.md").unwrap();
-    let rows = text.lines().filter_map(|line| line.strip_prefix(&format!("| {kind} | `")));
-    rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
 }
 
 fn names(line: &Value) -> BTreeSet<String> {
@@ -163,7 +93,9 @@ async fn with_a_token() -> BTreeSet<String> {
     fs::write(file.path(), entry).unwrap();
     let backend = Scripted::start(Script::Answer(Duration::from_millis(200))).await;
     let auth_file = file.path().to_str().unwrap();
-    let flags = ["--log-format=json", "--max-in-flight=1", "--auth-file", auth_file];
+    // Nobody is there to take the traces, which is nobody's concern here.
+    let traces = "--otlp-endpoint=http://127.0.0.1:1";
+    let flags = ["--log-format=json", "--max-in-flight=1", traces, "--auth-file", auth_file];
     let mut program = Program::serve(&backend, &flags).await;
     let headers = [("X-API-Key", token)];
     let (mut one, mut other) = (Client::connect(program.api).await, Client::connect(program.api).await);
