@@ -17,8 +17,12 @@ const ROOTS: [&str; 2] =
 /// What the program is made from. What else changes in a checkout makes no other program of it.
 const SOURCES: [&str; 5] = ["build.rs", "proto", "src", "Cargo.toml", "Cargo.lock"];
 
-/// What traces are sent as. These are no part of the descriptors: no request is read by them.
-const OTLP: &str = "opentelemetry/proto/collector/trace/v1/trace_service.proto";
+/// What traces are sent as, and what requests are kept as. These are no part of the descriptors, since no
+/// request is read by them.
+const WRITTEN: [&str; 2] = [
+    "opentelemetry/proto/collector/trace/v1/trace_service.proto",
+    "tensorflow_serving/apis/prediction_log.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for source in SOURCES {
@@ -32,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Every `bytes` field becomes `Bytes`, so that tensors are read from a reply without a copy.
         .bytes(".")
         .include_file("protos.rs")
-        .compile_fds(protox::compile(ROOTS.into_iter().chain([OTLP]), ["proto"])?)?;
+        .compile_fds(protox::compile(ROOTS.into_iter().chain(WRITTEN), ["proto"])?)?;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::codec::{Limits, NanStyle};
 pub use access::{AccessConfig, AllowedOrigin, CorsConfig};
 pub use backend::{Backend, Place, Resolver};
 pub use server::{Listen, ServerConfig, ServerTls};
-pub use telemetry::{OtlpProtocol, TelemetryConfig, TracesConfig};
+pub use telemetry::{OtlpProtocol, PayloadLogConfig, TelemetryConfig, TracesConfig};
 
 /// Everything that `tfbridge serve` is told.
 #[derive(Debug, Clone)]

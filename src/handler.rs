@@ -34,6 +34,7 @@ use crate::proto::tensorflow::serving::{
 use crate::record::{Part, Record};
 use crate::route::{Route, Target, Version};
 use crate::signature::SignatureCache;
+use crate::telemetry::PayloadLog;
 pub(crate) use crate::upstream::offload::offload;
 use crate::upstream::{Call, EndpointState, Memory, Upstream};
 use admission::Admission;
@@ -45,6 +46,8 @@ pub struct Bridge {
     pub api: ApiConfig,
     /// What has been counted.
     pub metrics: Arc<Metrics>,
+    /// Where requests are kept, if they are.
+    pub payload_log: Option<Arc<PayloadLog>>,
     upstream: Upstream,
     upstream_config: UpstreamConfig,
     signatures: SignatureCache,
@@ -75,6 +78,7 @@ impl Bridge {
         Self {
             api: config.api.clone(),
             metrics: Arc::default(),
+            payload_log: None,
             signatures: SignatureCache::new(upstream.clone(), &config.upstream),
             upstream,
             upstream_config: config.upstream.clone(),
@@ -98,6 +102,7 @@ impl Bridge {
         Self {
             api: config.api.clone(),
             metrics: Arc::clone(&self.metrics),
+            payload_log: self.payload_log.clone(),
             signatures,
             upstream,
             upstream_config: config.upstream.clone(),

@@ -27,7 +27,7 @@
 //! | [`route`] | method and path to what is asked for | know requests |
 //! | [`config`] | the checked configuration | read the environment |
 //! | [`metrics`] | counters over closed label sets | take a label from a client |
-//! | [`telemetry`] | the log and traces | delay a request |
+//! | [`telemetry`] | the log, traces, and requests that are kept | delay a request |
 //! | [`upstream`] | the pool of model servers, and calls to it | outlive a deadline |
 //! | [`signature`] | what is known of the models' signatures | remember a failure |
 //! | [`handler`] | the story of a request | know headers of a response |
@@ -107,8 +107,8 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::server::{Front, Listener};
 
-/// How long the end may wait for the collector of traces.
-const LAST_TRACES: Duration = Duration::from_secs(2);
+/// How long the end may wait for the collector of traces, and for the disk.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The ports of a bridge. The caller has opened them.
 #[derive(Debug)]
@@ -168,6 +168,6 @@ pub async fn run_with_reloads(
         () = server::serve(api, admin, Arc::clone(&front), shutdown) => {}
         () = reload => {}
     }
-    front.flush(LAST_TRACES).await;
+    front.flush(LAST_WORDS).await;
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `context` | which trace a request is part of, and what the backend is told |
 //! | `spans`, `traces`, `otlp` | spans of requests, and their way to the collector |
+//! | `payload_log`, `record_file` | requests that are kept |
 //! | `format` | how a line of the log is written, as text or as JSON |
 //! | `output` | where lines go, without anybody waiting for that |
 //!
@@ -13,11 +14,14 @@ mod context;
 mod format;
 mod otlp;
 mod output;
+mod payload_log;
+mod record_file;
 mod spans;
 mod traces;
 
 pub use context::{Trace, TraceId};
 pub use format::{Format, Style};
 pub use output::Output;
+pub use payload_log::PayloadLog;
 pub use spans::Finished;
 pub use traces::Tracer;

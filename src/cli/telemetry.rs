@@ -1,10 +1,13 @@
 //! The flags about what those learn of requests who run the bridge.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use http::Uri;
 use http::uri::Scheme;
 
-use crate::config::{OtlpProtocol, TelemetryConfig, TracesConfig};
+use super::serve::size;
+use crate::config::{OtlpProtocol, PayloadLogConfig, TelemetryConfig, TracesConfig};
 use crate::error::{Error, Result};
 
 /// The variable that OpenTelemetry's own libraries take the collector from.
@@ -40,6 +43,19 @@ pub(super) struct TelemetryArguments {
     /// What traces call the program.
     #[arg(long, env = "TFBRIDGE_SERVICE_NAME", default_value = "tfbridge", value_name = "NAME")]
     service_name: String,
+    /// Keep a sample of predict requests in this file, as `PredictionLog` records in TFRecord format, which
+    /// TensorFlow Serving takes for warming a model up.
+    #[arg(long, env = "TFBRIDGE_PAYLOAD_LOG", value_name = "FILE")]
+    payload_log: Option<PathBuf>,
+    /// How many of the answered predict requests to keep, from 0 to 1.
+    #[arg(long, env = "TFBRIDGE_PAYLOAD_LOG_SAMPLE", default_value = "0.01", value_name = "RATIO", value_parser = ratio)]
+    payload_log_sample: f64,
+    /// The most bytes of that file: then no more requests are kept, and the log says so.
+    #[arg(long, env = "TFBRIDGE_PAYLOAD_LOG_MAX_SIZE", default_value = "1GiB", value_name = "SIZE", value_parser = size)]
+    payload_log_max_size: usize,
+    /// An input whose values are replaced there by zeros or empty strings. Repeat it for more.
+    #[arg(long, env = "TFBRIDGE_PAYLOAD_LOG_REDACT", value_delimiter = ',', value_name = "INPUT")]
+    payload_log_redact: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -74,7 +90,13 @@ impl TelemetryArguments {
             sample: self.trace_sample,
             service_name: self.service_name,
         });
-        Ok(TelemetryConfig { access_log: self.access_log, traces })
+        let payload_log = self.payload_log.map(|path| PayloadLogConfig {
+            path,
+            sample: self.payload_log_sample,
+            max_size: self.payload_log_max_size as u64,
+            redact: self.payload_log_redact,
+        });
+        Ok(TelemetryConfig { access_log: self.access_log, traces, payload_log })
     }
 }
 

@@ -1,4 +1,6 @@
-//! What is told of requests besides their answers: the access log, and traces.
+//! What is told of requests besides their answers: the access log, traces, and requests that are kept.
+
+use std::path::PathBuf;
 
 use http::Uri;
 
@@ -9,11 +11,13 @@ pub struct TelemetryConfig {
     pub access_log: bool,
     /// Where traces go; there are none without.
     pub traces: Option<TracesConfig>,
+    /// Where requests are kept; none are without.
+    pub payload_log: Option<PayloadLogConfig>,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { access_log: true, traces: None }
+        Self { access_log: true, traces: None, payload_log: None }
     }
 }
 
@@ -45,5 +49,26 @@ impl TracesConfig {
     #[must_use]
     pub fn new(endpoint: Uri, protocol: OtlpProtocol) -> Self {
         Self { endpoint, protocol, sample: 1.0, service_name: "tfbridge".to_owned() }
+    }
+}
+
+/// Which requests are kept and where.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PayloadLogConfig {
+    /// The file that they are appended to.
+    pub path: PathBuf,
+    /// How many of the requests that have been answered are kept, from 0 to 1.
+    pub sample: f64,
+    /// The most bytes of the file.
+    pub max_size: u64,
+    /// The inputs whose values are not to be seen.
+    pub redact: Vec<String>,
+}
+
+impl PayloadLogConfig {
+    /// The defaults for a file.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, sample: 0.01, max_size: 1 << 30, redact: Vec::new() }
     }
 }

@@ -121,7 +121,11 @@ impl Bridge {
             output_filter,
             ..PredictRequest::default()
         };
+        let entry = self.payload_log.as_ref().and_then(|log| log.sample(&request, body.len()));
         let reply = self.upstream.predict(request, call).await?;
+        if let Some(entry) = entry {
+            entry.keep();
+        }
         call.record.note_subject(&target.name, &signature, version(reply.model_spec.as_ref()));
         Ok((format, reply))
     }

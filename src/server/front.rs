@@ -16,7 +16,7 @@ use super::watch::{self, Noted, Watch};
 use crate::config::{Config, ServerConfig, ServerTls, TelemetryConfig};
 use crate::error::{Error, Result};
 use crate::handler::Bridge;
-use crate::telemetry::Tracer;
+use crate::telemetry::{PayloadLog, Tracer};
 
 /// How often files are looked at for changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -77,11 +77,21 @@ impl Front {
         Ok(())
     }
 
-    /// Sends what is left of the traces, as far as this time allows.
+    /// Sends what is left of the traces, and writes what is left of the requests that are kept, as far as
+    /// this time allows.
     pub(crate) async fn flush(&self, patience: Duration) {
-        if let Some(tracer) = &self.state().tracer {
-            tracer.flush(patience).await;
-        }
+        let state = self.state();
+        let traces = async {
+            if let Some(tracer) = &state.tracer {
+                tracer.flush(patience).await;
+            }
+        };
+        let requests = async {
+            if let Some(payload_log) = &state.bridge.payload_log {
+                payload_log.flush(patience).await;
+            }
+        };
+        tokio::join!(traces, requests);
     }
 
     /// Goes on to the next phase of the process.
@@ -107,6 +117,11 @@ impl State {
         access: Option<&Access>,
         tracer: Option<&Arc<Tracer>>,
     ) -> Result<Self> {
+        let mut bridge = bridge;
+        let before = bridge.payload_log.take();
+        if let Some(config) = &config.telemetry.payload_log {
+            bridge.payload_log = Some(Arc::new(PayloadLog::start(config, before.as_deref())?));
+        }
         let files = config.server.tls.as_ref();
         let noted = files.map(|files| Noted::now(files.paths().cloned().collect()));
         let tls = files.map(load_tls).transpose()?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));

@@ -85,6 +85,7 @@ fn bad_arguments_end_with_64() {
         &["serve", "--otlp-endpoint", "localhost:4317"],
         &["serve", "--trace-sample", "1.5"],
         &["serve", "--log-format", "xml"],
+        &["serve", "--payload-log-sample=-1"],
         &["demo", "--cors", "--cors-origin", "*", "--listen", "127.0.0.1:0"],
         &["token", "--name", "a\"b"],
         &["fly"],
