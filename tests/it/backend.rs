@@ -161,7 +161,7 @@ impl Server {
 }
 
 /// Carries the bytes of a connection to the mock and back.
-async fn pass_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, mock: SocketAddr) {
+pub async fn pass_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, mock: SocketAddr) {
     let mut inner = TcpStream::connect(mock).await.unwrap();
     inner.set_nodelay(true).unwrap();
     // Either side may go away at any moment.
@@ -174,7 +174,7 @@ async fn turn_away(mut stream: TcpStream) {
     let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
 }
 
-fn server_config(authority: &Authority, name: &str, is_mutual: bool) -> ServerConfig {
+pub fn server_config(authority: &Authority, name: &str, is_mutual: bool) -> ServerConfig {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

@@ -1,5 +1,7 @@
 //! Headers that pass from the client to the backend and back.
 
+use std::time::Duration;
+
 use tfbridge::mock::Models;
 
 use crate::bridge::Bridge;
@@ -61,4 +63,31 @@ async fn version_zero_is_the_latest_for_those_who_say_so() {
     assert_eq!(response.headers["x-model-version"], "124");
     assert_eq!(client.get("/v1/models/half_plus_two/versions/0/metadata").await.status, 200);
     assert_eq!(client.get("/v1/models/half_plus_two/versions/0").await.status, 200);
+}
+
+#[tokio::test]
+async fn every_request_has_an_id_that_the_backend_and_the_client_learn() {
+    let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+    let bridge = Bridge::in_front_of_all(vec![backend.backend()], |_| {}).await;
+    let mut client = bridge.connect().await;
+    let long = "x".repeat(129);
+    for (given, is_kept) in
+        [(Some("mine/1"), true), (None, false), (Some("not mine"), false), (Some(&long), false)]
+    {
+        let headers: Vec<_> = given.map(|id| ("X-Request-Id", id)).into_iter().collect();
+        let response = client.request("POST", PATH, &headers, BODY).await;
+        let id = &response.headers["x-request-id"];
+        assert_eq!(given == Some(id.as_str()), is_kept, "{given:?} {id}");
+        assert!(is_kept || id.len() == 36, "{id}");
+        assert_eq!(backend.state.seen.lock().unwrap().get("x-request-id").unwrap(), id);
+    }
+    for (method, path) in [("GET", "/nowhere"), ("PUT", PATH), ("GET", "/v1/models/none")] {
+        let response = client.request(method, path, &[("X-Request-Id", "mine")], b"").await;
+        assert!(response.status >= 400 && response.headers["x-request-id"] == "mine", "{response:?}");
+    }
+    // What does not pass is not passed, whoever made it.
+    let bridge =
+        Bridge::in_front_of_all(vec![backend.backend()], |config| config.api.pass_headers.clear()).await;
+    assert_eq!(bridge.connect().await.post(PATH, BODY).await.headers["x-request-id"].len(), 36);
+    assert!(backend.state.seen.lock().unwrap().get("x-request-id").is_none());
 }

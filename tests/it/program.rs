@@ -39,6 +39,11 @@ impl Program {
 
     /// The bridge in front of a backend, with these flags.
     pub async fn serve(backend: &Scripted, arguments: &[&str]) -> Self {
+        Self::serve_with(backend, arguments, &[]).await
+    }
+
+    /// The same with these variables.
+    pub async fn serve_with(backend: &Scripted, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         // A port that nobody else takes in the meantime.
         let api = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let log = tempfile::NamedTempFile::new().unwrap();
@@ -46,6 +51,7 @@ impl Program {
             .args(["serve", "--admin-listen", "off", "--listen", &api.to_string()])
             .args(["--backend", &backend.address.to_string()])
             .args(arguments)
+            .envs(variables.iter().copied())
             .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
@@ -57,13 +63,23 @@ impl Program {
         Self { child, api, log }
     }
 
-    /// Has it end, and gives its whole log.
-    pub fn end(&mut self) -> String {
-        kill_process(Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
         let mut text = String::new();
         self.log.reopen().unwrap().read_to_string(&mut text).unwrap();
         text
+    }
+
+    /// Has it end, and gives its whole log.
+    pub fn end(&mut self) -> String {
+        self.signal(Signal::TERM);
+        assert!(self.child.wait().unwrap().success());
+        self.log()
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -173,5 +173,28 @@ async fn requests_do_not_wait_for_the_log() {
     assert!(text.contains("lines were dropped") && text.ends_with('\n'), "{}", text.len());
     for line in text.lines() {
         assert!(line.contains(" INFO ") || line.contains(" WARN "), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_configuration_turns_the_access_log_off_and_on() {
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+    let program = Program::serve(&backend, &["--config", config.path().to_str().unwrap()]).await;
+    let mut client = Client::connect(program.api).await;
+    for (reloads, is_on) in [(1, false), (2, true)] {
+        fs::write(config.path(), format!("access-log = {is_on}")).unwrap();
+        program.signal(Signal::HUP);
+        while program.log().matches("has been read again").count() < reloads {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let path = format!("/v1/models/m{reloads}");
+        client.get(&path).await;
+        let is_there = || program.log().contains(&format!("path={path} "));
+        let start = Instant::now();
+        while !is_there() && start.elapsed() < Duration::from_millis(if is_on { 10_000 } else { 300 }) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(is_there(), is_on, "{}", program.log());
     }
 }

@@ -23,10 +23,13 @@ use tfbridge::proto::opentelemetry::proto::common::v1::any_value::Value;
 use tfbridge::proto::opentelemetry::proto::trace::v1::Span;
 use tfbridge::proto::opentelemetry::proto::trace::v1::span::SpanKind;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status};
 
+use crate::backend::{pass_on, server_config};
 use crate::bridge::Bridge;
+use crate::certificates::Authority;
 use crate::client::Client;
 use crate::program::{Program, documented};
 use crate::scripted::{Script, Scripted};
@@ -190,6 +193,46 @@ async fn collectors_get_the_documented_spans_of_every_request_before_the_end() {
         let fields =
             spans.iter().flat_map(|span| span.attributes.iter().map(|attribute| attribute.key.clone()));
         assert_eq!(fields.collect::<BTreeSet<_>>(), documented("span field"));
+    }
+}
+
+/// What takes TLS and passes what is in it on, with the file that has its authority.
+async fn behind_tls(inner: SocketAddr, protocol: &str) -> (SocketAddr, tempfile::NamedTempFile) {
+    let authority = Authority::new();
+    let mut config = server_config(&authority, "127.0.0.1", false);
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move { pass_on(acceptor.accept(stream).await.unwrap(), inner).await });
+        }
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), authority.pem()).unwrap();
+    (address, file)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collectors_may_take_tls_and_be_in_the_common_variable() {
+    for (protocol, alpn) in [("grpc", "h2"), ("http", "http/1.1")] {
+        let collector = Collector::default();
+        let inner = if protocol == "grpc" { collector.grpc().await } else { collector.http().await };
+        let (address, authority) = behind_tls(inner, alpn).await;
+        let endpoint = format!("https://{address}/base");
+        let variables = [
+            ("SSL_CERT_FILE", authority.path().to_str().unwrap()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ];
+        let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+        let mut program = Program::serve_with(&backend, &["--otlp-protocol", protocol], &variables).await;
+        let mut client = Client::connect(program.api).await;
+        assert_eq!(client.post(PATH, BODY).await.status, 200);
+        drop(client);
+        let log = program.end();
+        assert!(collector.spans().iter().any(|span| span.name == "predict"), "{protocol}: {log}");
     }
 }
 
