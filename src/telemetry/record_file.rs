@@ -83,32 +83,8 @@ fn whole_records(file: &mut File) -> io::Result<u64> {
 /// The CRC-32C of some bytes, turned around as TensorFlow does it, so that a checksum of checksums is one.
 fn checksum(data: &[u8]) -> u32 {
     const MASK: u32 = 0xa282_ead8;
-    let sum = data.iter().fold(u32::MAX, |sum, byte| {
-        let [low, ..] = sum.to_le_bytes();
-        sum >> 8 ^ TABLE[usize::from(low ^ byte)]
-    });
-    (!sum).rotate_right(15).wrapping_add(MASK)
+    crc32c::crc32c(data).rotate_right(15).wrapping_add(MASK)
 }
-
-/// What each value of a byte does to a CRC-32C.
-const TABLE: [u32; 256] = {
-    const POLYNOMIAL: u32 = 0x82f6_3b78;
-    let mut table = [0; 256];
-    let mut byte = 0;
-    let mut start = 0_u32;
-    while byte < table.len() {
-        let mut sum = start;
-        let mut bit = 0;
-        while bit < 8 {
-            sum = if sum & 1 == 1 { sum >> 1 ^ POLYNOMIAL } else { sum >> 1 };
-            bit += 1;
-        }
-        table[byte] = sum;
-        byte += 1;
-        start += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {
