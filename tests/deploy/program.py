@@ -1,4 +1,4 @@
-"""What the built program knows: its flags, its variables, and the paths of its admin port."""
+"""What the built program knows and does: its flags, its variables, its ports, and its end."""
 
 import os
 import re
@@ -40,29 +40,43 @@ def free_port():
 
 
 @contextmanager
+def running(command, **variables):
+    """Starts the program, and ends it by force if it is still there afterwards."""
+    clean = {"PATH": os.environ["PATH"], "TFBRIDGE_LOG": "error", **variables}
+    with subprocess.Popen([PROGRAM, *command], env=clean) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def ask(port, path, body=None):
+    """The status and the headers of an answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5, data=body) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers
+
+
+def wait_for(port, path):
+    """Until there is an answer of status 200."""
+    for attempt in range(100):
+        try:
+            if ask(port, path)[0] == 200:
+                return
+        except urllib.error.URLError:
+            if attempt == 99:
+                raise
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never became 200")
+
+
+@contextmanager
 def admin_port():
     """Starts a bridge, and gives a function from a path on its admin port to the status there."""
     port = free_port()
-    command = [PROGRAM, "serve", "--listen=127.0.0.1:0", f"--admin-listen=127.0.0.1:{port}", "--log=error"]
-    clean = {"PATH": os.environ["PATH"]}
-    with subprocess.Popen(command, env=clean) as bridge:
-
-        def status(path):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-                    return answer.status
-            except urllib.error.HTTPError as error:
-                return error.code
-
-        try:
-            for attempt in range(100):
-                try:
-                    status("/livez")
-                    break
-                except urllib.error.URLError:
-                    if attempt == 99 or bridge.poll() is not None:
-                        raise
-                    time.sleep(0.05)
-            yield status
-        finally:
-            bridge.terminate()
+    with running(["serve", "--listen=127.0.0.1:0", f"--admin-listen=127.0.0.1:{port}"]):
+        wait_for(port, "/livez")
+        yield lambda path: ask(port, path)[0]

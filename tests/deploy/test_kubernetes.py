@@ -1,6 +1,7 @@
 """The two shapes of deploy/kubernetes, rendered as kubectl does it."""
 
 import copy
+import time
 import unittest
 from contextlib import ExitStack
 
@@ -138,6 +139,40 @@ class Manifests(unittest.TestCase):
               ["lifecycle"]["preStop"]["sleep"].update(seconds=60), "takes all of the time to end")
         check(alone, lambda o: find(o, "Deployment/tfbridge")["spec"]["selector"]["matchLabels"].update(
             {"app.kubernetes.io/name": "tensorflow-serving"}), "does not select its pods")
+
+    def test_the_drain_is_what_the_manifests_count_on(self):
+        pod, container = bridge(self.objects["standalone"])
+        entries = rules.environment(container)
+        api, admin, grpc = (program.free_port() for _ in range(3))
+        entries.update(
+            TFBRIDGE_LISTEN=f"127.0.0.1:{api}", TFBRIDGE_ADMIN_LISTEN=f"127.0.0.1:{admin}",
+            TFBRIDGE_BACKEND=f"http://127.0.0.1:{grpc}",
+        )
+        predict = "/v1/models/half_plus_two:predict", b'{"instances": [1.0]}'
+        with (
+            program.running(["mock", f"--listen=127.0.0.1:{grpc}"]),
+            program.running(container["args"], **entries) as process,
+        ):
+            program.wait_for(api, "/v1/models/half_plus_two")
+            ready = container["readinessProbe"]["httpGet"]["path"]
+            alive = container["livenessProbe"]["httpGet"]["path"]
+            self.assertEqual(program.ask(admin, ready)[0], 200)
+            self.assertEqual(program.ask(api, *predict)[0], 200)
+            start = time.monotonic()
+            process.terminate()
+            # A moment for the signal; all the rest is within the delay.
+            time.sleep(0.2)
+            self.assertEqual(program.ask(admin, ready)[0], 503)
+            self.assertEqual(program.ask(admin, alive)[0], 200)
+            delay = rules.seconds(entries["TFBRIDGE_DRAIN_DELAY"])
+            while time.monotonic() < start + delay - 0.5:
+                status, headers = program.ask(api, *predict)
+                self.assertEqual((status, headers["connection"]), (200, "close"))
+                time.sleep(0.05)
+            self.assertEqual(process.wait(pod["terminationGracePeriodSeconds"]), 0)
+            took = time.monotonic() - start
+            self.assertGreater(took, delay)
+            self.assertLess(took, delay + 5)
 
 
 if __name__ == "__main__":
