@@ -58,6 +58,10 @@ use crate::config::ServerConfig;
 /// How long to wait before accepting again when the system is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// After so many connections others have their turn, those included that something has just come in for:
+/// a flood of connections delays nobody who has one.
+const TURN: u32 = 8;
+
 /// What is served on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Face {
@@ -135,7 +139,13 @@ async fn accept(
         });
     };
     let mut end = pin!(drain.reaches(Phase::Draining, Duration::ZERO));
+    let mut in_turn = 0;
     loop {
+        if in_turn == TURN {
+            tokio::task::yield_now().await;
+            in_turn = 0;
+        }
+        in_turn += 1;
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = end.as_mut() => break,
