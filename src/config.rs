@@ -32,6 +32,9 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// What is told of requests to those who run the bridge.
     pub telemetry: TelemetryConfig,
+    /// The settings that all this was made from, without secrets, for those who run the bridge: an object, or
+    /// null if there are none.
+    pub settings: serde_json::Value,
 }
 
 /// The JSON side.
@@ -179,6 +182,7 @@ impl Config {
             api: ApiConfig::default(),
             upstream: UpstreamConfig::new(vec![backend]),
             telemetry: TelemetryConfig::default(),
+            settings: serde_json::Value::Null,
         }
     }
 }

@@ -10,6 +10,7 @@ mod context;
 mod inflate;
 pub(crate) mod memory;
 mod predict;
+mod readiness;
 mod reload;
 
 use std::borrow::Cow;
@@ -25,19 +26,20 @@ use crate::codec::model;
 use crate::codec::signature::DEFAULT_SIGNATURE;
 use crate::config::{ApiConfig, Config, UpstreamConfig};
 use crate::error::{Error, Result};
-use crate::metrics::Metrics;
+use crate::metrics::{Levels, Metrics};
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::proto::tensorflow::serving::{
     ClassificationRequest, GetModelMetadataRequest, GetModelStatusRequest, InferenceTask, ModelSpec,
     MultiInferenceRequest, RegressionRequest,
 };
-use crate::record::{Part, Record};
+use crate::record::{Limit, Part, Record};
 use crate::route::{Route, Target, Version};
-use crate::signature::SignatureCache;
+use crate::signature::{Remembered, SignatureCache};
 use crate::telemetry::PayloadLog;
 pub(crate) use crate::upstream::offload::offload;
 use crate::upstream::{Call, EndpointState, Memory, Upstream};
 use admission::Admission;
+use readiness::Readiness;
 
 /// Everything that requests need: one for the whole process.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ pub struct Bridge {
     signatures: SignatureCache,
     memory: Memory,
     admission: Admission,
+    readiness: Readiness,
 }
 
 /// What a request is answered with.
@@ -74,16 +77,18 @@ impl Bridge {
     /// A bridge to the backend of the configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let upstream = Upstream::new(&config.upstream);
+        let metrics = Arc::default();
+        let upstream = Upstream::new(&config.upstream, &metrics);
         Self {
             api: config.api.clone(),
-            metrics: Arc::default(),
             payload_log: None,
-            signatures: SignatureCache::new(upstream.clone(), &config.upstream),
+            signatures: SignatureCache::new(upstream.clone(), &config.upstream, &metrics),
             upstream,
             upstream_config: config.upstream.clone(),
-            memory: Memory::new(config.api.max_memory),
-            admission: Admission::new(&config.api),
+            memory: Memory::new(config.api.max_memory, &metrics),
+            admission: Admission::new(&config.api, &metrics),
+            readiness: Readiness::new(config, &metrics),
+            metrics,
         }
     }
 
@@ -91,23 +96,26 @@ impl Bridge {
     /// connections and the signatures if nothing about the backends has changed.
     #[must_use]
     pub fn renewed(&self, config: &Config) -> Self {
+        let metrics = &self.metrics;
         let is_same = self.upstream_config == config.upstream;
-        let upstream = if is_same { self.upstream.clone() } else { Upstream::new(&config.upstream) };
+        let upstream = if is_same { self.upstream.clone() } else { Upstream::new(&config.upstream, metrics) };
         let signatures = if is_same {
             self.signatures.clone()
         } else {
-            SignatureCache::new(upstream.clone(), &config.upstream)
+            SignatureCache::new(upstream.clone(), &config.upstream, metrics)
         };
         let is_same = self.api.max_memory == config.api.max_memory;
+        let memory = if is_same { self.memory.clone() } else { Memory::new(config.api.max_memory, metrics) };
         Self {
             api: config.api.clone(),
-            metrics: Arc::clone(&self.metrics),
+            metrics: Arc::clone(metrics),
             payload_log: self.payload_log.clone(),
             signatures,
             upstream,
             upstream_config: config.upstream.clone(),
-            memory: if is_same { self.memory.clone() } else { Memory::new(config.api.max_memory) },
-            admission: Admission::new(&config.api),
+            memory,
+            admission: Admission::new(&config.api, metrics),
+            readiness: Readiness::new(config, metrics),
         }
     }
 
@@ -124,6 +132,25 @@ impl Bridge {
     #[must_use]
     pub fn memory_held(&self) -> usize {
         self.memory.held()
+    }
+
+    /// What has been counted, and how things are now, as text.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` if it cannot be written.
+    pub fn metrics_text(&self) -> Result<String> {
+        let endpoints = self.endpoints();
+        let backends_ejected = endpoints.iter().filter(|endpoint| endpoint.ejected).count();
+        let backends_ready = endpoints.len() - backends_ejected;
+        let levels = Levels { memory_held: self.memory_held(), backends_ready, backends_ejected };
+        self.metrics.encode(levels)
+    }
+
+    /// Of how many models and versions the signatures are known, and a number of them at most.
+    #[must_use]
+    pub fn known_signatures(&self, most: usize) -> (usize, Vec<Remembered>) {
+        self.signatures.remembered(most)
     }
 
     /// The endpoints of the pool and how they do.
@@ -148,7 +175,7 @@ impl Bridge {
             Route::MultiInference(target) => self.multi_inference(&self.meant(target), request, call).await,
             Route::Status(target) => self.status(&self.meant(target), call).await,
             Route::Metadata(target) => self.metadata(&self.meant(target), call).await,
-            Route::Metrics => self.metrics.encode().map(|text| text.into_bytes().into()),
+            Route::Metrics => self.metrics_text().map(|text| text.into_bytes().into()),
             Route::Preflight => Ok(Reply::default()),
         }
     }
@@ -183,7 +210,7 @@ impl Bridge {
             example::encode_classifications(&result, nan)
         });
         let body = call.record.measure(Part::Encode, encode).await?;
-        self.reply(body, model_version)
+        self.reply(body, model_version, call)
     }
 
     async fn regress<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
@@ -207,7 +234,7 @@ impl Bridge {
         let encode =
             offload(result.encoded_len(), &call.memory, move || example::encode_regressions(&result, nan));
         let body = call.record.measure(Part::Encode, encode).await?;
-        self.reply(body, model_version)
+        self.reply(body, model_version, call)
     }
 
     async fn multi_inference<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
@@ -235,13 +262,14 @@ impl Bridge {
         let size = reply.encoded_len();
         let encode = move || example::encode_multi_inference(&reply, nan);
         let body = call.record.measure(Part::Encode, offload(size, &call.memory, encode)).await?;
-        self.reply(body, model_version)
+        self.reply(body, model_version, call)
     }
 
     /// A reply with this body, if it is not too large.
-    fn reply(&self, body: Vec<u8>, model_version: Option<i64>) -> Result<Reply> {
+    fn reply(&self, body: Vec<u8>, model_version: Option<i64>, call: &Call) -> Result<Reply> {
         let limit = self.api.max_response_size;
         if body.len() > limit {
+            call.record.hit(Limit::ResponseSize);
             return Err(Error::internal(format!("The reply is larger than {limit} bytes")));
         }
         Ok(Reply { body: body.into(), model_version })
@@ -253,7 +281,7 @@ impl Bridge {
         let request = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
         let reply = self.upstream.status(request, call).await?;
         call.record.note_subject(&target.name, "", None);
-        self.reply(model::encode_status(&reply)?, None)
+        self.reply(model::encode_status(&reply)?, None, call)
     }
 
     async fn metadata(&self, target: &Target, call: &Call) -> Result<Reply> {
@@ -265,7 +293,7 @@ impl Bridge {
         let reply = self.upstream.metadata(request, call).await?;
         let model_version = version(reply.model_spec.as_ref());
         call.record.note_subject(&target.name, "", model_version);
-        self.reply(model::encode_metadata(&reply)?, model_version)
+        self.reply(model::encode_metadata(&reply)?, model_version, call)
     }
 }
 

@@ -5,7 +5,7 @@
 //! nanoseconds. Nothing here decides anything.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,9 +52,67 @@ pub enum Size {
     Reply,
 }
 
+/// What a client or a request may not exceed, and has tried to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Of connections at once.
+    Connections,
+    /// Of those from one address.
+    ConnectionsPerAddress,
+    /// Of a request's body.
+    BodySize,
+    /// Of requests that are worked on, and wait for it.
+    InFlight,
+    /// Of what all requests hold together.
+    Memory,
+    /// Of the time for opening a connection and for the head of a request.
+    HeaderTimeout,
+    /// Of the time for a piece of a request's body.
+    BodyTimeout,
+    /// Of the time for a piece of a response.
+    WriteTimeout,
+    /// Of the time without a request.
+    IdleTimeout,
+    /// Of a backend's reply, and of the response made from it.
+    ResponseSize,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::BodySize,
+        Self::InFlight,
+        Self::Memory,
+        Self::HeaderTimeout,
+        Self::BodyTimeout,
+        Self::WriteTimeout,
+        Self::IdleTimeout,
+        Self::ResponseSize,
+    ];
+
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::BodySize => "body_size",
+            Self::InFlight => "in_flight",
+            Self::Memory => "memory",
+            Self::HeaderTimeout => "header_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::WriteTimeout => "write_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::ResponseSize => "response_size",
+        }
+    }
+}
+
 /// Which model a request was for. Names are those that a backend has confirmed: what clients make up is
 /// not among them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subject {
     /// The model.
     pub model: String,
@@ -73,6 +131,8 @@ pub struct Record {
     began: [AtomicU64; Part::ALL.len()],
     took: [AtomicU64; Part::ALL.len()],
     sizes: [AtomicU64; 3],
+    /// A bit for each limit that it has met.
+    limits: AtomicU16,
     subject: Mutex<Option<Subject>>,
 }
 
@@ -91,6 +151,7 @@ impl Record {
             began: Default::default(),
             took: Default::default(),
             sizes: Default::default(),
+            limits: AtomicU16::new(0),
             subject: Mutex::default(),
         }
     }
@@ -144,6 +205,17 @@ impl Record {
         self.sizes[size as usize].load(Ordering::Relaxed)
     }
 
+    /// Notes that the request meets a limit.
+    pub fn hit(&self, limit: Limit) {
+        self.limits.fetch_or(1 << limit as u16, Ordering::Relaxed);
+    }
+
+    /// Whether it has met one.
+    #[must_use]
+    pub fn has_hit(&self, limit: Limit) -> bool {
+        self.limits.load(Ordering::Relaxed) & (1 << limit as u16) != 0
+    }
+
     /// Notes which model the request is for, once a backend has confirmed it.
     pub fn note_subject(&self, model: &str, signature: &str, version: Option<i64>) {
         let mut subject = self.subject.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,6 +224,11 @@ impl Record {
         model.clone_into(&mut subject.model);
         signature.clone_into(&mut subject.signature);
         subject.version = version;
+    }
+
+    /// Calls `look` with the model that the request was for, which is not copied for that.
+    pub fn with_subject<T>(&self, look: impl FnOnce(Option<&Subject>) -> T) -> T {
+        look(self.subject.lock().unwrap_or_else(PoisonError::into_inner).as_ref())
     }
 
     /// Which model the request was for, if a backend has confirmed that there is such a model.

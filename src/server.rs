@@ -12,7 +12,7 @@
 //! | `service`, `exchange`, `response`, `request_id` | from a request to the bridge and back |
 //! | `access_log` | what is told of requests |
 //! | `access`, `auth`, `cors`, `compression` | who may call, pages of which origins, and how replies travel |
-//! | `admin` | what those see who run the bridge |
+//! | `admin`, `status` | what those see who run the bridge |
 //! | `front` | what all connections share |
 //! | `watch` | files that may change |
 //! | `drain` | how far the process is on its way to its end |
@@ -35,6 +35,7 @@ mod request_id;
 mod response;
 mod service;
 mod slow_start;
+mod status;
 mod stream;
 mod tls;
 mod watch;
@@ -112,6 +113,16 @@ pub async fn serve(
     let _ = tokio::time::timeout(config.drain_timeout, admin_done.recv()).await;
 }
 
+impl Face {
+    /// Its name in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// Accepts connections until the drain, and serves each in a task of its own.
 async fn accept(
     listener: Listener,
@@ -121,21 +132,27 @@ async fn accept(
     alive: mpsc::Sender<Infallible>,
 ) {
     let take = |accepted, peer| {
-        let config = &front.state().server;
+        let state = front.state();
+        let (config, metrics) = (&state.server, &state.bridge.metrics);
         let (most, most_per_address) = match face {
             Face::Api => (config.max_connections, config.max_connections_per_address),
             // It must be there above all when there are too many of the others.
             Face::Admin => (usize::MAX, usize::MAX),
         };
         let crowd = if face == Face::Api { &front.crowd } else { &front.admin_crowd };
-        let Some(member) = crowd.enter(peer, most, most_per_address) else {
-            return refuse(&accepted, config);
+        let member = match crowd.enter(peer, most, most_per_address) {
+            Ok(member) => member,
+            Err(limit) => {
+                metrics.limit_hit(limit);
+                return refuse(&accepted, config);
+            }
         };
+        let connected = metrics.connected(face.name());
         let connection = connection::serve(Arc::clone(&front), face, accepted, drain.clone());
         let alive = alive.clone();
         tokio::spawn(async move {
             connection.await;
-            drop((member, alive));
+            drop((member, connected, alive));
         });
     };
     let mut end = pin!(drain.reaches(Phase::Draining, Duration::ZERO));

@@ -19,15 +19,17 @@ use crate::codec::model;
 use crate::codec::signature::Signatures;
 use crate::config::UpstreamConfig;
 use crate::error::{Error, Result};
+use crate::metrics::{Lookup as Outcome, Metrics};
 use crate::proto::tensorflow::serving::GetModelMetadataRequest;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
-use crate::route::Target;
+use crate::route::{Target, Version};
 use crate::upstream::{Call, Deadline, Upstream};
 
 /// The signatures by model and version or label. Clones share them.
 #[derive(Debug, Clone)]
 pub struct SignatureCache {
     upstream: Upstream,
+    metrics: Arc<Metrics>,
     ttl: Duration,
     /// Signatures by model, for backends that do not tell theirs.
     fallback: Arc<BTreeMap<String, Signatures>>,
@@ -47,6 +49,22 @@ pub struct Known {
     pub version: Option<i64>,
     fetched: Instant,
 }
+
+/// Signatures that are known, for people.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Remembered {
+    /// The name of the model.
+    pub model: String,
+    /// The version or label that was asked for: `latest` if there was none.
+    pub asked: String,
+    /// The version that they belong to, if the backend said.
+    pub version: Option<i64>,
+    /// Their names, as many as are shown; `None` if the backend does not tell them.
+    pub signatures: Option<Vec<String>>,
+}
+
+/// How many names of signatures are shown of one model.
+const MOST_NAMES: usize = 100;
 
 /// What there is for a target: signatures, a look-up under way, or both.
 #[derive(Debug)]
@@ -84,9 +102,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 impl SignatureCache {
     /// An empty cache in front of a backend.
     #[must_use]
-    pub fn new(upstream: Upstream, config: &UpstreamConfig) -> Self {
+    pub fn new(upstream: Upstream, config: &UpstreamConfig, metrics: &Arc<Metrics>) -> Self {
         Self {
             upstream,
+            metrics: Arc::clone(metrics),
             ttl: config.signature_ttl,
             fallback: Arc::clone(&config.signatures),
             entries: Arc::default(),
@@ -107,6 +126,7 @@ impl SignatureCache {
                 match entries.get_mut(target) {
                     Some(Entry { known: Some(known), .. }) => {
                         let known = Arc::clone(known);
+                        self.metrics.looked_up(Outcome::Hit);
                         if known.fetched.elapsed() >= self.ttl {
                             self.renew(&mut entries, target, call, self.ttl.min(PAUSE));
                         }
@@ -116,6 +136,7 @@ impl SignatureCache {
                     _ => (self.start(&mut entries, target, call)?, true),
                 }
             };
+            self.metrics.looked_up(if is_ours { Outcome::Miss } else { Outcome::Wait });
             match outcome(lookup, call).await {
                 // What one client may not see, another one may.
                 Err(error) if !is_ours && is_personal(&error) => {}
@@ -163,6 +184,34 @@ impl SignatureCache {
             self.note_change();
             self.renew(&mut self.entries(), target, call, PAUSE);
         }
+    }
+
+    /// How many there are, and the first ones by name.
+    #[must_use]
+    pub fn remembered(&self, most: usize) -> (usize, Vec<Remembered>) {
+        let mut known: Vec<_> = {
+            let entries = self.entries();
+            let known = entries.iter().filter_map(|(target, entry)| Some((target, entry.known.as_ref()?)));
+            known.map(|(target, known)| (target.clone(), Arc::clone(known))).collect()
+        };
+        let count = known.len();
+        known.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+        known.truncate(most);
+        let names =
+            |signatures: &Signatures| signatures.names().take(MOST_NAMES).map(str::to_owned).collect();
+        let remembered = known.into_iter().map(|(target, known)| Remembered {
+            asked: match target.version {
+                Version::Latest => "latest".to_owned(),
+                Version::Number(number) => number.to_string(),
+                Version::Label(label) => label,
+            },
+            model: target.name,
+            version: known.version,
+            signatures: known.signatures.as_ref().map(names),
+        });
+        let mut remembered: Vec<_> = remembered.collect();
+        remembered.sort_unstable();
+        (count, remembered)
     }
 
     fn note_change(&self) {
@@ -276,12 +325,12 @@ fn is_personal(error: &Error) -> bool {
 mod tests {
     use super::*;
     use crate::config::Backend;
-    use crate::route::Version;
 
     #[tokio::test]
     async fn names_that_nobody_has_confirmed_take_little_memory() {
         let config = UpstreamConfig::new(vec![Backend::at(([127, 0, 0, 1], 9).into())]);
-        let cache = SignatureCache::new(Upstream::new(&config), &config);
+        let metrics = Arc::default();
+        let cache = SignatureCache::new(Upstream::new(&config, &metrics), &config, &metrics);
         let remember = |name: String, version| {
             let target = Target { name, version: Version::Latest };
             let entry = Entry { known: None, lookup: None, started: Instant::now() };

@@ -50,10 +50,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::config::{UpstreamConfig, UpstreamTls};
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::proto::tensorflow::serving::{
     ClassificationRequest, ClassificationResponse, GetModelMetadataRequest, GetModelMetadataResponse,
     GetModelStatusRequest, GetModelStatusResponse, MultiInferenceRequest, MultiInferenceResponse,
@@ -96,6 +98,7 @@ struct Shared {
     hedge: Option<Hedge>,
     max_attempts: usize,
     connect_timeout: Duration,
+    metrics: Arc<Metrics>,
 }
 
 /// What is known of one endpoint.
@@ -115,13 +118,14 @@ impl Upstream {
     /// The servers of the configuration. Connections are made when they are needed, names are
     /// looked up from now on; so this takes a runtime.
     #[must_use]
-    pub fn new(config: &UpstreamConfig) -> Self {
+    pub fn new(config: &UpstreamConfig, metrics: &Arc<Metrics>) -> Self {
         let shared = Shared {
             discovery: Discovery::start(config),
             budget: Budget::new(config.retry_budget),
             hedge: config.hedge_percentile.map(Hedge::new),
             max_attempts: config.max_attempts.max(1),
             connect_timeout: config.connect_timeout,
+            metrics: Arc::clone(metrics),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -227,6 +231,47 @@ impl Upstream {
         Ok(answers)
     }
 
+    /// Finds out whether a backend can be reached, which takes a connection and an answer. As long as none
+    /// answers, all are tried, some at a time.
+    ///
+    /// # Errors
+    ///
+    /// Why the last one could not be, for those who run the bridge.
+    pub async fn reach(&self) -> Result<(), String> {
+        const AT_ONCE: usize = 4;
+        let mut reason = match self.shared.pick(&[]).await {
+            Ok(_) => String::new(),
+            Err(error) => return Err(error.message().to_owned()),
+        };
+        let mut tried: Vec<Arc<Endpoint>> = Vec::new();
+        loop {
+            let mut checks = JoinSet::new();
+            for _ in 0..AT_ONCE {
+                let next = self.shared.discovery.pool.pick(&tried);
+                let is_new = |next: &Arc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, next));
+                let Some(endpoint) = next.filter(is_new) else { break };
+                tried.push(Arc::clone(&endpoint));
+                checks.spawn(async move { endpoint.check().await });
+            }
+            if checks.is_empty() {
+                return Err(reason);
+            }
+            while let Some(checked) = checks.join_next().await {
+                match checked {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(error)) => {
+                        let cause = std::error::Error::source(&error).map(ToString::to_string);
+                        reason = cause.map_or_else(
+                            || error.message().to_owned(),
+                            |cause| format!("{}: {cause}", error.message()),
+                        );
+                    }
+                    Err(lost) => reason = lost.to_string(),
+                }
+            }
+        }
+    }
+
     /// Takes a further attempt out of the budget; false if there is none left.
     #[must_use]
     pub fn may_try_again(&self) -> bool {
@@ -297,6 +342,7 @@ impl Shared {
             if !again || !self.budget.withdraw() {
                 return Err(error);
             }
+            self.metrics.retried();
             tracing::debug!(endpoint = %endpoint.address(), %error, "another attempt follows");
             if tried.iter().any(|tried| Arc::ptr_eq(tried, &endpoint)) {
                 // There is no other: a moment may help.
@@ -324,6 +370,7 @@ impl Shared {
         let other = self.discovery.pool.pick(&tried);
         let other = other.filter(|other| !tried.iter().any(|tried| Arc::ptr_eq(tried, other)));
         let Some(other) = other.filter(|_| self.budget.withdraw()) else { return first.await };
+        self.metrics.hedged();
         // Boxed, since most requests have none.
         let mut second = Box::pin(self.attempt(&other, method, message.clone(), call));
         let is_final = |answer: &Result<_, Failure>| {
@@ -347,12 +394,17 @@ impl Shared {
             call.count_attempt();
         }
         let start = Instant::now();
+        let deadline = call.deadline.remaining().and_then(|remaining| start.checked_add(remaining));
+        let counted = self.metrics.backend_call(deadline);
         let answer = endpoint.call(method, message, call).await;
+        counted.ended(answer.as_ref().err().map_or(Code::Ok, |failure| failure.error.code()));
         let kind = answer.as_ref().err().map(|failure| failure.kind);
         if let (None | Some(Kind::Answer), Some(hedge)) = (kind, &self.hedge) {
             hedge.observe(start.elapsed());
         }
-        self.discovery.pool.report(endpoint, kind);
+        if self.discovery.pool.report(endpoint, kind) {
+            self.metrics.ejected();
+        }
         answer
     }
 

@@ -13,7 +13,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use super::file::{self, File};
-use super::{Arguments, Command};
+use super::{Arguments, Command, settings};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
@@ -50,11 +50,13 @@ impl CommandLine {
     /// `INVALID_ARGUMENT` for whatever the program would not start with.
     pub fn config(&self) -> Result<Config> {
         let parsed = self.parse().map_err(|error| Error::invalid_argument(message(&error)))?;
-        match parsed.arguments.command {
+        let settings = settings::shown(&parsed.matches);
+        let config = match parsed.arguments.command {
             Command::Serve(arguments) => arguments.into_config(),
             Command::CheckConfig(arguments) => arguments.serve.into_config(),
             _ => Err(Error::invalid_argument("Only serve has a configuration")),
-        }
+        }?;
+        Ok(Config { settings, ..config })
     }
 
     pub(super) fn parse(&self) -> Result<Parsed, clap::Error> {

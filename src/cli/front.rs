@@ -77,6 +77,7 @@ impl FrontArguments {
             header_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
             write_timeout: self.write_timeout,
+            require_models: Vec::new(),
             max_header_size: self.max_header_size,
             max_headers: usize::from(self.max_headers),
             max_connections: self.max_connections,

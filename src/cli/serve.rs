@@ -43,6 +43,10 @@ pub(super) struct Arguments {
     /// `unix:/PATH`; `off` for none. It knows no authentication: keep it away from clients.
     #[arg(long, env = "TFBRIDGE_ADMIN_LISTEN", default_value = "127.0.0.1:8502", value_name = "ADDRESS", value_parser = admin_address)]
     admin_listen: AdminAddress,
+    /// A model that must be AVAILABLE for `/readyz` to say yes. Repeat it for more; without it a backend
+    /// that can be reached is enough.
+    #[arg(long, env = "TFBRIDGE_REQUIRE_MODEL", value_delimiter = ',', value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    require_model: Vec<String>,
     #[command(flatten)]
     api: ApiArguments,
 }
@@ -130,8 +134,8 @@ impl ApiArguments {
         };
         self.load.apply(&mut api);
         let access = self.access.into_config(self.cors)?;
-        let telemetry = self.telemetry.into_config()?;
-        Ok(Config { server: self.front.into_config()?, access, api, upstream, telemetry })
+        let (server, telemetry) = (self.front.into_config()?, self.telemetry.into_config()?);
+        Ok(Config { server, access, api, upstream, telemetry, settings: serde_json::Value::Null })
     }
 }
 
@@ -142,7 +146,9 @@ impl Arguments {
     ///
     /// `INVALID_ARGUMENT` for what cannot be used.
     pub(super) fn into_config(self) -> Result<Config> {
-        self.api.into_config(self.upstream.into_config()?)
+        let mut config = self.api.into_config(self.upstream.into_config()?)?;
+        config.server.require_models = self.require_model;
+        Ok(config)
     }
 }
 

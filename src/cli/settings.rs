@@ -26,6 +26,36 @@ pub(super) fn effective(matches: &ArgMatches, from_file: &[String]) -> String {
     text
 }
 
+/// The settings of `serve` in effect as JSON, without secrets: the names and passwords in addresses.
+pub(super) fn shown(matches: &ArgMatches) -> serde_json::Value {
+    let Some((_, matches)) = matches.subcommand() else { return serde_json::Value::Null };
+    let arguments = command_line::settable();
+    let settings = arguments.iter().filter_map(|argument| {
+        let value = without_secrets(value(argument, matches)?);
+        Some((argument.get_long()?.to_owned(), serde_json::to_value(value).ok()?))
+    });
+    settings.collect()
+}
+
+fn without_secrets(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(redact(&text)),
+        Value::Array(values) => Value::Array(values.into_iter().map(without_secrets).collect()),
+        other => other,
+    }
+}
+
+/// A text without what stands before the `@` of an address.
+fn redact(text: &str) -> String {
+    let start = text.find("://").map_or(0, |at| at + "://".len());
+    let (scheme, rest) = text.split_at(start);
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    match rest[..host_end].rfind('@') {
+        Some(at) => format!("{scheme}***{}", &rest[at..]),
+        None => text.to_owned(),
+    }
+}
+
 /// A file with every key commented out.
 pub(super) fn example() -> String {
     let mut text =
@@ -89,5 +119,24 @@ fn origin(argument: &Arg, matches: &ArgMatches, from_file: &[String]) -> &'stati
         Some(ValueSource::CommandLine) => "flag",
         Some(ValueSource::EnvVariable) => "variable",
         _ => "default",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_lose_their_secrets() {
+        for (text, expected) in [
+            ("http://name:secret@serving:8500", "http://***@serving:8500"),
+            ("secret@serving:8500", "***@serving:8500"),
+            ("https://a@b@serving:8500/", "https://***@serving:8500/"),
+            ("http://serving:8500/@", "http://serving:8500/@"),
+            ("unix:/run/a@b.sock", "unix:/run/a@b.sock"),
+            ("30s", "30s"),
+        ] {
+            assert_eq!(redact(text), expected);
+        }
     }
 }

@@ -29,6 +29,19 @@ pub(super) struct TelemetryArguments {
         hide_possible_values = true
     )]
     access_log: bool,
+    /// Whether requests are in the metrics. Those of connections and of the process are there in any case.
+    #[arg(
+        long,
+        env = "TFBRIDGE_METRICS",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        value_name = "true|false",
+        hide_possible_values = true
+    )]
+    metrics: bool,
     /// Send traces to this OpenTelemetry collector, such as `http://127.0.0.1:4317`. Without it, the
     /// variable OTEL_EXPORTER_OTLP_ENDPOINT counts; without that, there are no traces.
     #[arg(long, env = "TFBRIDGE_OTLP_ENDPOINT", value_name = "URL", value_parser = endpoint)]
@@ -96,7 +109,7 @@ impl TelemetryArguments {
             max_size: self.payload_log_max_size as u64,
             redact: self.payload_log_redact,
         });
-        Ok(TelemetryConfig { access_log: self.access_log, traces, payload_log })
+        Ok(TelemetryConfig { access_log: self.access_log, metrics: self.metrics, traces, payload_log })
     }
 }
 

@@ -23,6 +23,8 @@ pub struct ServerConfig {
     pub idle_timeout: Duration,
     /// How long a client may take to receive a piece of a reply, which is of 256 KiB but for the last.
     pub write_timeout: Duration,
+    /// The models that a backend must have for the bridge to be ready.
+    pub require_models: Vec<String>,
     /// The most bytes of a request's head.
     pub max_header_size: usize,
     /// The most headers of a request.
@@ -42,6 +44,7 @@ impl Default for ServerConfig {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
             write_timeout: Duration::from_secs(30),
+            require_models: Vec::new(),
             max_header_size: 64 << 10,
             max_headers: 100,
             max_connections: 10_000,

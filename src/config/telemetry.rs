@@ -9,6 +9,8 @@ use http::Uri;
 pub struct TelemetryConfig {
     /// Whether there is a line in the log for every request.
     pub access_log: bool,
+    /// Whether requests are in the metrics.
+    pub metrics: bool,
     /// Where traces go; there are none without.
     pub traces: Option<TracesConfig>,
     /// Where requests are kept; none are without.
@@ -17,7 +19,7 @@ pub struct TelemetryConfig {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { access_log: true, traces: None, payload_log: None }
+        Self { access_log: true, metrics: true, traces: None, payload_log: None }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A request takes its place when all of its body is there, so that a slow client takes nobody's.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::ApiConfig;
 use crate::error::{Error, Result};
-use crate::record::{Part, Record};
+use crate::metrics::{Metrics, Present};
+use crate::record::{Limit, Part, Record};
 
 /// The requests that are worked on, and those that wait.
 #[derive(Debug)]
@@ -18,39 +20,50 @@ pub(super) struct Admission {
     waiting: AtomicUsize,
     most_waiting: usize,
     patience: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// A request's turn; it is worked on until this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    _permit: SemaphorePermit<'a>,
+    _present: Present<'a>,
 }
 
 impl Admission {
-    pub(super) fn new(config: &ApiConfig) -> Self {
+    pub(super) fn new(config: &ApiConfig, metrics: &Arc<Metrics>) -> Self {
         Self {
             running: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
             waiting: AtomicUsize::new(0),
             most_waiting: config.max_queue,
             patience: config.queue_timeout,
+            metrics: Arc::clone(metrics),
         }
     }
 
-    /// Waits for a request's turn; it is worked on until the permit is dropped.
+    /// Waits for a request's turn.
     ///
     /// # Errors
     ///
     /// 503 if too many wait already, or it would wait too long.
-    pub(super) async fn enter(&self, record: &Record) -> Result<SemaphorePermit<'_>> {
+    pub(super) async fn enter(&self, record: &Record) -> Result<Turn<'_>> {
+        let turn = |permit| Turn { _permit: permit, _present: self.metrics.in_flight() };
         if let Ok(permit) = self.running.try_acquire() {
-            return Ok(permit);
+            return Ok(turn(permit));
         }
+        let too_many = || {
+            record.hit(Limit::InFlight);
+            Error::overloaded("Too many requests are being worked on")
+        };
         let _timer = record.timer(Part::Queue);
         let _place = Place::take(&self.waiting, self.most_waiting).ok_or_else(too_many)?;
+        let _queued = self.metrics.queued();
         match tokio::time::timeout(self.patience, self.running.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(permit)) => Ok(turn(permit)),
             // Nobody closes the semaphore, so that it is the time that is up.
             _ => Err(too_many()),
         }
     }
-}
-
-fn too_many() -> Error {
-    Error::overloaded("Too many requests are being worked on")
 }
 
 /// A place in the queue.
@@ -79,7 +92,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_queue_is_short_in_length_and_time() {
         let config = ApiConfig { max_in_flight: 1, max_queue: 1, ..ApiConfig::default() };
-        let admission = Admission::new(&config);
+        let admission = Admission::new(&config, &Arc::default());
         let record = Record::new();
         let running = admission.enter(&record).await.unwrap();
         let (waits, is_refused) = tokio::join!(admission.enter(&record), admission.enter(&record));

@@ -20,7 +20,7 @@ use crate::codec::signature::Signatures;
 use crate::codec::stream::Stream;
 use crate::config::ApiConfig;
 use crate::error::{Error, Result};
-use crate::record::{Part, Size};
+use crate::record::{Limit, Part, Record, Size};
 use crate::signature::Known;
 use crate::upstream::{Account, Call, offload};
 
@@ -88,15 +88,15 @@ where
     let _timer = call.record.timer(Part::Read);
     let is_gzip = is_gzip(request.headers());
     let decoding = decoding.filter(|_| !is_gzip);
-    let collecting = pin!(collect(request, limits, &call.memory, decoding));
+    let collecting = pin!(collect(request, limits, call, decoding));
     let (body, stream) = call.deadline.limit("reading the body", collecting).await??;
     call.record.note(Size::Body, body.len());
     if is_gzip {
         // A little gzip can be a lot of text.
         let size = body.len().saturating_mul(32);
-        let memory = Arc::clone(&call.memory);
-        let inflated =
-            offload::offload(size, &call.memory, move || inflate::inflate(&body, limits, &memory)).await?;
+        let (memory, record) = (Arc::clone(&call.memory), Arc::clone(&call.record));
+        let inflate = move || inflate::inflate(&body, limits, &memory, &record);
+        let inflated = offload::offload(size, &call.memory, inflate).await?;
         return Ok((inflated, None));
     }
     Ok((body, stream))
@@ -105,25 +105,29 @@ where
 async fn collect<B>(
     request: Request<B>,
     limits: BodyLimits,
-    memory: &Arc<Account>,
+    call: &Call,
     decoding: Option<Decoding>,
 ) -> Result<(Bytes, Option<Stream>)>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
+    let Call { memory, record, .. } = call;
     if !is_plainly_sent(request.headers()) {
         discard(request).await;
         return Err(Error::unimplemented("The only transfer coding is chunked, once"));
     }
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let too_large = || Error::payload_too_large(format!("The body is larger than {} bytes", limits.size));
+    let too_large = || {
+        record.hit(Limit::BodySize);
+        Error::payload_too_large(format!("The body is larger than {} bytes", limits.size))
+    };
     if announced.is_some_and(|length| length > limits.size) {
         discard(request).await;
         return Err(too_large());
     }
     let mut body = request.into_body();
-    let mut pace = Pace::new(limits.pace);
+    let mut pace = Pace::new(limits.pace, record);
     let Some(first) = pace.next(&mut body).await? else { return Ok((Bytes::new(), None)) };
     if announced == Some(first.len()) {
         memory.hold(first.len())?;
@@ -146,16 +150,17 @@ where
 }
 
 /// Sees that a body does not arrive too slowly.
-struct Pace {
+struct Pace<'a> {
+    record: &'a Record,
     limit: Duration,
     received: usize,
     /// By when the next piece must be there; `None` for a time beyond all clocks.
     until: Option<Instant>,
 }
 
-impl Pace {
-    fn new(limit: Duration) -> Self {
-        Self { limit, received: 0, until: Instant::now().checked_add(limit) }
+impl<'a> Pace<'a> {
+    fn new(limit: Duration, record: &'a Record) -> Self {
+        Self { record, limit, received: 0, until: Instant::now().checked_add(limit) }
     }
 
     /// The next data of the body.
@@ -165,6 +170,7 @@ impl Pace {
     {
         let data = match self.until {
             Some(until) => tokio::time::timeout_at(until, next_data(body)).await.map_err(|_| {
+                self.record.hit(Limit::BodyTimeout);
                 let limit = humantime::format_duration(self.limit);
                 Error::request_timeout(format!(
                     "The body arrives too slowly: {PIECE} bytes took over {limit}"
@@ -174,7 +180,7 @@ impl Pace {
         };
         self.received += data.as_ref().map_or(0, Bytes::len);
         if self.received >= PIECE {
-            *self = Self::new(self.limit);
+            *self = Self::new(self.limit, self.record);
         }
         Ok(data)
     }

@@ -9,6 +9,7 @@ use flate2::bufread::GzDecoder;
 
 use super::body::BodyLimits;
 use crate::error::{Error, Result};
+use crate::record::{Limit, Record};
 use crate::upstream::Account;
 
 /// What a gzip body may inflate to whatever the ratio.
@@ -19,7 +20,7 @@ const FREE_INFLATION: usize = 1 << 20;
 ///
 /// Its end says how long the text is. A body that says so rightly, within the limits, takes exactly
 /// that much memory; all others are only measured, to find out what is wrong with them.
-pub(super) fn inflate(body: &[u8], limits: BodyLimits, memory: &Account) -> Result<Bytes> {
+pub(super) fn inflate(body: &[u8], limits: BodyLimits, memory: &Account, record: &Record) -> Result<Bytes> {
     let by_ratio = body.len().saturating_mul(limits.ratio).max(FREE_INFLATION);
     let announced = body.last_chunk().map_or(0, |end| u32::from_le_bytes(*end));
     let announced = usize::try_from(announced).unwrap_or(usize::MAX);
@@ -34,11 +35,11 @@ pub(super) fn inflate(body: &[u8], limits: BodyLimits, memory: &Account) -> Resu
         }
         memory.release(announced);
     }
-    Err(fault_of_gzip(body, limits, by_ratio))
+    Err(fault_of_gzip(body, limits, by_ratio, record))
 }
 
 /// What is wrong with a gzip body. Nothing of its text is kept.
-fn fault_of_gzip(body: &[u8], limits: BodyLimits, by_ratio: usize) -> Error {
+fn fault_of_gzip(body: &[u8], limits: BodyLimits, by_ratio: usize, record: &Record) -> Error {
     let broken = |reason: &str| {
         Error::invalid_argument(format!("JSON Parse error: The document is empty (the gzip body {reason})"))
     };
@@ -51,6 +52,9 @@ fn fault_of_gzip(body: &[u8], limits: BodyLimits, by_ratio: usize) -> Error {
             Ok(read) => length += read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return broken(&error.to_string()).with_source(error),
+        }
+        if length > limits.size.min(by_ratio) {
+            record.hit(Limit::BodySize);
         }
         if length > limits.size {
             return Error::payload_too_large(format!("The body inflates to more than {} bytes", limits.size));
@@ -67,6 +71,7 @@ fn fault_of_gzip(body: &[u8], limits: BodyLimits, by_ratio: usize) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -74,7 +79,7 @@ mod tests {
 
     fn inflate(body: &[u8], size: usize) -> Result<Bytes> {
         let limits = BodyLimits { size, ratio: 100, pace: Duration::ZERO };
-        super::inflate(body, limits, &Memory::new(1 << 30).account())
+        super::inflate(body, limits, &Memory::new(1 << 30, &Arc::default()).account(), &Record::new())
     }
 
     const PLAIN: &[u8] = b"{\"instances\":[1.0]}";
@@ -105,14 +110,16 @@ mod tests {
 
     #[test]
     fn a_length_that_lies_takes_no_memory() {
-        let memory = Memory::new(1 << 20);
+        let memory = Memory::new(1 << 20, &Arc::default());
         let check = |plain: usize, said: u32, status: u16| {
             let mut body = gzip(&vec![b' '; plain]);
             let end = body.len() - 4;
             body[end..].copy_from_slice(&said.to_le_bytes());
             let limits = BodyLimits { size: 8 << 20, ratio: 100, pace: Duration::ZERO };
             let account = memory.account();
-            let error = super::inflate(&body, limits, &account).unwrap_err();
+            let record = Record::new();
+            let error = super::inflate(&body, limits, &account, &record).unwrap_err();
+            assert_eq!(record.has_hit(Limit::BodySize), status == 413);
             assert_eq!((error.status().as_u16(), account.held()), (status, 0), "{plain} {said}");
         };
         check(1000, 999, 400);

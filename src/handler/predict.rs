@@ -57,7 +57,7 @@ impl Bridge {
         call.memory.hold(size.saturating_mul(2))?;
         let encode = offload(size, &call.memory, move || predict::encode(&reply.outputs, format, nan));
         let body = call.record.measure(Part::Encode, encode).await?;
-        self.reply(body, model_version)
+        self.reply(body, model_version, call)
     }
 
     /// Decodes a body and calls the backend, again if the model has changed in the meantime.

@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::ServerConfig;
+use crate::record::Limit;
 
 /// The piece of a reply that a client must take within the write timeout.
 const PIECE: usize = 256 << 10;
@@ -23,8 +24,8 @@ pub(super) enum Verdict {
     Fine,
     /// Nobody has asked for anything for a long time.
     Idle,
-    /// The client sends the head of a request, or takes a reply, too slowly.
-    TooSlow(&'static str),
+    /// The client sends the head of a request, or takes a reply, too slowly for this limit.
+    TooSlow(Limit),
 }
 
 /// The limits of a connection, in milliseconds.
@@ -142,7 +143,7 @@ impl Activity {
                 }
                 let is_late = now >= owed.since.saturating_add(patience.write)
                     || owed.until.values().any(|until| now >= *until);
-                return if is_late { Verdict::TooSlow("take its reply") } else { Verdict::Fine };
+                return if is_late { Verdict::TooSlow(Limit::WriteTimeout) } else { Verdict::Fine };
             }
         }
         if self.requests.load(Ordering::Relaxed) > 0 {
@@ -151,7 +152,7 @@ impl Activity {
         let head_since = self.head_since.load(Ordering::Relaxed);
         if has_heads && head_since > 0 {
             let is_late = now >= head_since.saturating_add(patience.header);
-            return if is_late { Verdict::TooSlow("send the head of a request") } else { Verdict::Fine };
+            return if is_late { Verdict::TooSlow(Limit::HeaderTimeout) } else { Verdict::Fine };
         }
         let quiet_since = self.quiet_since.load(Ordering::Relaxed);
         if now >= quiet_since.saturating_add(patience.idle) { Verdict::Idle } else { Verdict::Fine }

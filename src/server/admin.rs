@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `GET /livez` | 200 for as long as the process answers |
 //! | `GET /readyz` | 200 if requests may come, 503 if not, with the reason |
-//! | `GET /statusz` | version, uptime, and every backend with its state |
+//! | `GET /statusz` | version, uptime, the configuration, and every backend with its state |
 //! | `GET /metrics` | metrics, also at TensorFlow Serving's own path |
 //! | `POST /v1/config:reload` | passes a new model config to every backend; not for web pages |
 
@@ -18,12 +18,13 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::activity;
 use super::drain::Phase;
 use super::front::Front;
 use super::response::{error_response, new_response};
+use super::status::status;
 use crate::error::{Error, Result};
 use crate::handler::{Bridge, body};
+use crate::metrics::CONTENT_TYPE;
 use crate::route::METRICS_PATH;
 
 /// Answers one request, whatever happens.
@@ -34,14 +35,8 @@ pub(super) async fn respond(front: &Front, request: Request<Incoming>) -> Respon
     let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let answer = match (path.as_str(), request.method()) {
         ("/livez", _) if is_reading => Ok(json_response(&json!({ "status": "alive" }))),
-        ("/readyz", _) if is_reading => readiness(front, bridge),
-        ("/statusz", _) if is_reading => Ok(json_response(&json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": activity::uptime().as_secs(),
-            "connections": front.crowd.len(),
-            "memory_held": bridge.memory_held(),
-            "backends": bridge.endpoints(),
-        }))),
+        ("/readyz", _) if is_reading => Ok(readiness(front, bridge).await),
+        ("/statusz", _) if is_reading => Ok(json_response(&status(front))),
         ("/metrics" | METRICS_PATH, _) if is_reading => metrics(bridge),
         // A browser of somebody who may reach this port would do so on behalf of any page.
         ("/v1/config:reload", &Method::POST) if request.headers().contains_key(ORIGIN) => {
@@ -66,21 +61,24 @@ pub(super) async fn respond(front: &Front, request: Request<Incoming>) -> Respon
 }
 
 /// Whether requests may come.
-fn readiness(front: &Front, bridge: &Bridge) -> Result<Response<Bytes>> {
-    if front.drain().phase() > Phase::Serving {
-        return Err(Error::unavailable("The bridge is about to end"));
+async fn readiness(front: &Front, bridge: &Bridge) -> Response<Bytes> {
+    let reasons = if front.drain().phase() > Phase::Serving {
+        vec!["The bridge is about to end".to_owned()]
+    } else {
+        bridge.reasons_against().await
+    };
+    if reasons.is_empty() {
+        return json_response(&json!({ "status": "ready" }));
     }
-    let backends = bridge.endpoints();
-    if backends.iter().all(|backend| backend.ejected) {
-        let reason = if backends.is_empty() { "No backend is known" } else { "All backends have failed" };
-        return Err(Error::unavailable(reason));
-    }
-    Ok(json_response(&json!({ "status": "ready" })))
+    tracing::debug!(?reasons, "not ready");
+    let body = json!({ "error": reasons.join("; "), "reasons": reasons });
+    let body = body.to_string().into_bytes().into();
+    new_response(StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
 }
 
 fn metrics(bridge: &Bridge) -> Result<Response<Bytes>> {
-    let text = bridge.metrics.encode()?;
-    Ok(new_response(StatusCode::OK, "text/plain; charset=utf-8", text.into_bytes().into()))
+    let text = bridge.metrics_text()?;
+    Ok(new_response(StatusCode::OK, CONTENT_TYPE, text.into_bytes().into()))
 }
 
 async fn reload(bridge: &Bridge, request: Request<Incoming>) -> Result<Response<Bytes>> {

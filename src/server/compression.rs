@@ -110,7 +110,7 @@ mod tests {
     use crate::upstream::Memory;
 
     fn account(limit: usize) -> Arc<Account> {
-        Arc::new(Memory::new(limit).account())
+        Arc::new(Memory::new(limit, &Arc::default()).account())
     }
 
     #[test]

@@ -24,6 +24,8 @@ use super::slow_start::SlowStart;
 use super::stream::{Protocol, Socket, Stream};
 use super::{Face, service};
 use crate::config::ServerConfig;
+use crate::metrics::Metrics;
+use crate::record::Limit;
 
 /// The most that is read from a connection at once. Bodies arrive in pieces of this size: more would
 /// delay others without being any faster.
@@ -49,6 +51,7 @@ const ENDING: Duration = Duration::from_secs(5);
 /// Serves a connection to its end.
 pub(super) async fn serve(front: Arc<Front>, face: Face, accepted: Accepted, drain: Drain) {
     let state = front.state();
+    let metrics = Arc::clone(&state.bridge.metrics);
     let activity = Arc::new(Activity::new());
     let header_timeout = state.server.header_timeout;
     let peer = listener::peer(&accepted);
@@ -60,7 +63,10 @@ pub(super) async fn serve(front: Arc<Front>, face: Face, accepted: Accepted, dra
     let (stream, protocol) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => return tracing::debug!(%error, "a connection was not opened"),
-        Err(_) => return tracing::debug!("a client took too long to open a connection"),
+        Err(_) => {
+            metrics.limit_hit(Limit::HeaderTimeout);
+            return tracing::debug!("a client took too long to open a connection");
+        }
     };
     let patience = Patience::new(&state.server);
     let slow_start = Arc::new(SlowStart::new(STREAMS as usize));
@@ -73,14 +79,14 @@ pub(super) async fn serve(front: Arc<Front>, face: Face, accepted: Accepted, dra
             let connection = http1(&state.server).serve_connection(io, service);
             // The operators of the admin port know what they ended.
             let linger = if face == Face::Api { LINGER } else { Duration::ZERO };
-            watch(pin!(connection), protocol, &activity, patience, drain.reaches(Phase::Draining, linger))
-                .await;
+            let drains = drain.reaches(Phase::Draining, linger);
+            watch(pin!(connection), protocol, &activity, patience, drains, &metrics).await;
         }
         Protocol::Http2 => {
             let connection = http2(&state.server).serve_connection(io, service);
             // A client of HTTP/2 is told at once, and no request is lost by that.
             let drains = drain.reaches(Phase::Draining, Duration::ZERO);
-            watch(pin!(connection), protocol, &activity, patience, drains).await;
+            watch(pin!(connection), protocol, &activity, patience, drains, &metrics).await;
         }
     }
 }
@@ -99,7 +105,9 @@ async fn open(
             stream.set_nodelay(true)?;
             match state.tls.as_deref().filter(|_| face == Face::Api) {
                 Some(tls) => {
+                    let handshake = state.bridge.metrics.handshake();
                     let tls = TlsAcceptor::from(tls.load_full()).accept(stream).await?;
+                    handshake.succeeded();
                     Socket::Tls(Box::new(tls))
                 }
                 None => Socket::Tcp(stream),
@@ -118,6 +126,7 @@ async fn watch<C: GracefulConnection<Error = hyper::Error>>(
     activity: &Activity,
     patience: Patience,
     drains: impl Future<Output = ()>,
+    metrics: &Metrics,
 ) {
     let is_http1 = protocol == Protocol::Http1;
     let mut ticks = tokio::time::interval(patience.interval());
@@ -139,9 +148,13 @@ async fn watch<C: GracefulConnection<Error = hyper::Error>>(
             }
             _ = ticks.tick() => match activity.verdict(patience, is_http1) {
                 Verdict::Fine => ends = None,
-                Verdict::TooSlow(what) => return tracing::debug!("a client took too long to {what}"),
+                Verdict::TooSlow(limit) => {
+                    metrics.limit_hit(limit);
+                    return tracing::debug!(limit = limit.name(), "a client took too long");
+                }
                 Verdict::Idle => match ends {
                     None => {
+                        metrics.limit_hit(Limit::IdleTimeout);
                         ends = Some(Instant::now() + ENDING);
                         connection.as_mut().graceful_shutdown();
                     }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::record::Limit;
+
 /// The connections that are open. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Crowd {
@@ -31,27 +33,31 @@ impl Crowd {
 
     /// Lets a connection in, if there are fewer than `most`, and fewer than `most_per_address` from
     /// its address.
+    ///
+    /// # Errors
+    ///
+    /// The limit that it would exceed.
     pub(super) fn enter(
         &self,
         address: Option<IpAddr>,
         most: usize,
         most_per_address: usize,
-    ) -> Option<Member> {
+    ) -> Result<Member, Limit> {
         let address = address.map(network);
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         if present.all >= most {
-            return None;
+            return Err(Limit::Connections);
         }
         if let Some(address) = address {
             if present.by_address.get(&address).is_some_and(|count| *count >= most_per_address)
                 || most_per_address == 0
             {
-                return None;
+                return Err(Limit::ConnectionsPerAddress);
             }
             *present.by_address.entry(address).or_default() += 1;
         }
         present.all += 1;
-        Some(Member { crowd: self.clone(), address })
+        Ok(Member { crowd: self.clone(), address })
     }
 }
 
@@ -87,14 +93,14 @@ mod tests {
         let crowd = Crowd::default();
         let enter = |address: &str| crowd.enter(Some(address.parse().unwrap()), 4, 2);
         let first = (enter("10.0.0.1").unwrap(), enter("10.0.0.1").unwrap());
-        assert!(enter("10.0.0.1").is_none());
+        assert!(enter("10.0.0.1").is_err());
         let _second = (enter("2001:db8::1").unwrap(), enter("2001:db8::2").unwrap());
-        assert!(enter("10.0.0.2").is_none());
-        assert!(crowd.enter(None, 4, 2).is_none());
+        assert!(enter("10.0.0.2").is_err());
+        assert!(crowd.enter(None, 4, 2).is_err());
         drop(first);
-        assert!(enter("2001:db8::3").is_none());
+        assert!(enter("2001:db8::3").is_err());
         let _third = enter("10.0.0.1").unwrap();
         let _fourth = crowd.enter(None, 4, 0).unwrap();
-        assert!(enter("10.0.0.3").is_none());
+        assert!(enter("10.0.0.3").is_err());
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Request, Uri};
 
 use super::access_log::{self, Entry};
 use super::front::State;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::record::Record;
 use crate::telemetry::{Finished, Trace, Tracer};
 
@@ -42,6 +42,7 @@ pub(super) struct Exchange {
     answer: Option<Answer>,
     metrics: Arc<Metrics>,
     is_logged: bool,
+    is_measured: bool,
     /// Its place in a trace, and who is to know of it.
     trace: Option<(Arc<Tracer>, Trace)>,
 }
@@ -69,6 +70,7 @@ impl Exchange {
             answer: None,
             metrics: Arc::clone(&state.bridge.metrics),
             is_logged: state.telemetry.access_log,
+            is_measured: state.telemetry.metrics,
             trace: None,
         }
     }
@@ -92,8 +94,12 @@ impl Drop for Exchange {
             None if std::thread::panicking() => (INTERNAL_SERVER_ERROR, 0, end),
             None => (CLIENT_CLOSED_REQUEST, 0, end),
         };
-        let elapsed = at.duration_since(self.record.start());
-        self.metrics.answered(self.verb, status, elapsed);
+        let total = end.duration_since(self.record.start());
+        let write = self.answer.as_ref().map(|_| end.duration_since(at));
+        let answer = metrics::Answer { verb: self.verb, code: status, bytes, total, write };
+        if self.is_measured {
+            self.metrics.answered(&answer, &self.record);
+        }
         let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
         let path = beginning(self.uri.path(), MAX_PATH);
         if self.is_logged && access_log::is_enabled() {
@@ -103,8 +109,8 @@ impl Drop for Exchange {
                 verb: self.verb,
                 status,
                 response_bytes: bytes,
-                total: end.duration_since(self.record.start()),
-                write: self.answer.as_ref().map(|_| end.duration_since(at)),
+                total,
+                write,
                 attempts: self.attempts,
                 request_id,
                 trace_id: self.trace.as_ref().map(|(_, trace)| trace.id),

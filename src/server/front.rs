@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) server: ServerConfig,
     pub(super) telemetry: TelemetryConfig,
     pub(super) tracer: Option<Arc<Tracer>>,
+    /// What `/statusz` shows of the configuration.
+    pub(super) settings: serde_json::Value,
     pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// Looks at the certificates.
     _watch: Option<Watch>,
@@ -134,6 +136,7 @@ impl State {
                 let same = tracer.filter(|tracer| tracer.config() == traces);
                 same.map_or_else(|| Tracer::start(traces), Arc::clone)
             }),
+            settings: config.settings.clone(),
             _watch: noted.zip(files).zip(tls.clone()).map(|((noted, files), tls)| watch(noted, files, tls)),
             tls,
         })

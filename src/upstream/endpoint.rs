@@ -24,7 +24,7 @@ use super::offload::offload;
 use super::tls::Tls;
 use crate::config::{Backend, Place, UpstreamConfig};
 use crate::error::{Error, Result};
-use crate::record::Size;
+use crate::record::{Limit, Size};
 
 /// The method of the gRPC health service.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -171,7 +171,12 @@ impl Endpoint {
                     if let Some(part) = &mut part {
                         part.grow_to(received.room_with(&data)).map_err(Failure::answer)?;
                     }
-                    received.push(data, limit).map_err(|what| Failure::invalid_reply(&what))?;
+                    received.push(data, limit).map_err(|what| {
+                        if let Some(call) = call.filter(|_| received.is_beyond(limit)) {
+                            call.record.hit(Limit::ResponseSize);
+                        }
+                        Failure::invalid_reply(&what)
+                    })?;
                 }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::record::Limit;
 
 /// The bytes that there are for all requests. Clones share them.
 #[derive(Debug, Clone)]
@@ -17,13 +19,15 @@ pub struct Memory {
 struct Pool {
     limit: usize,
     held: AtomicUsize,
+    metrics: Arc<Metrics>,
 }
 
 impl Memory {
     /// So many bytes, none of them held.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { pool: Arc::new(Pool { limit, held: AtomicUsize::new(0) }) }
+    pub fn new(limit: usize, metrics: &Arc<Metrics>) -> Self {
+        let metrics = Arc::clone(metrics);
+        Self { pool: Arc::new(Pool { limit, held: AtomicUsize::new(0), metrics }) }
     }
 
     /// An account of nothing so far.
@@ -91,12 +95,13 @@ impl Account {
     ///
     /// 503 if others hold too many, 413 if there could never be so many; none are held then.
     pub fn hold(&self, bytes: usize) -> Result<()> {
-        let Pool { limit, held } = &*self.memory.pool;
+        let Pool { limit, held, metrics } = &*self.memory.pool;
         let add = |held: usize| held.checked_add(bytes).filter(|held| held <= limit);
         if held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok() {
             self.held.fetch_add(bytes, Ordering::Relaxed);
             return Ok(());
         }
+        metrics.limit_hit(Limit::Memory);
         let all = self.held().saturating_add(bytes);
         if all > *limit {
             return Err(Error::payload_too_large(format!(
@@ -145,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_held_comes_back() {
-        let memory = Memory::new(100);
+        let memory = Memory::new(100, &Arc::default());
         let (one, other) = (memory.account(), memory.account());
         one.hold(60).unwrap();
         other.hold(40).unwrap();

@@ -252,6 +252,12 @@ impl Received {
         }
     }
 
+    /// Whether it says that it is larger than this.
+    pub(super) fn is_beyond(&self, limit: usize) -> bool {
+        let so_far: &[u8] = if self.rest.is_empty() { &self.first } else { &self.rest };
+        announced(so_far).is_some_and(|length| length > limit)
+    }
+
     /// How many bytes there are.
     pub(super) fn len(&self) -> usize {
         self.first.len().max(self.rest.len())

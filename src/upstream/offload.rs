@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_held_until_the_work_is_done() {
-        let memory = Memory::new(1 << 20);
+        let memory = Memory::new(1 << 20, &Arc::default());
         let account = Arc::new(memory.account());
         account.hold(1000).unwrap();
         let (finish, finished) = mpsc::channel::<()>();

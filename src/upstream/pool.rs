@@ -54,30 +54,34 @@ impl Pool {
             .cloned()
     }
 
-    /// Takes note of how an attempt ended: `None` for a good answer.
-    pub(super) fn report(&self, endpoint: &Arc<Endpoint>, failure: Option<Kind>) {
+    /// Takes note of how an attempt ended: `None` for a good answer. Tells whether the endpoint is ejected
+    /// for it.
+    pub(super) fn report(&self, endpoint: &Arc<Endpoint>, failure: Option<Kind>) -> bool {
         match failure {
-            None | Some(Kind::Answer) => endpoint.health.is_well(),
+            None | Some(Kind::Answer) => {
+                endpoint.health.is_well();
+                false
+            }
             Some(Kind::Transport) => self.eject(endpoint),
             Some(Kind::Unavailable) => {
-                if endpoint.health.is_unavailable() >= UNAVAILABLE_IN_A_ROW {
-                    self.eject(endpoint);
-                }
+                endpoint.health.is_unavailable() >= UNAVAILABLE_IN_A_ROW && self.eject(endpoint)
             }
         }
     }
 
-    fn eject(&self, endpoint: &Arc<Endpoint>) {
+    /// Leaves an endpoint out for now, unless it is already or is the last one.
+    fn eject(&self, endpoint: &Arc<Endpoint>) -> bool {
         let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoints = self.endpoints.load();
         let others = endpoints.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
         let is_last = others.clone().all(|other| other.health.is_ejected());
         if is_last || endpoint.health.is_ejected() {
-            return;
+            return false;
         }
         let pause = endpoint.health.eject();
         tracing::warn!(endpoint = %endpoint.address(), ?pause, "a backend fails and gets no calls for now");
         tokio::spawn(probe(Arc::downgrade(endpoint), pause));
+        true
     }
 }
 

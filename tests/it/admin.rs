@@ -1,10 +1,11 @@
 //! The admin port, and what is sent to all backends at once.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tfbridge::Listeners;
+use tfbridge::cli::CommandLine;
 use tfbridge::config::{Backend, Config};
 use tfbridge::mock::{self, Models};
 use tokio::net::TcpListener;
@@ -15,11 +16,20 @@ use crate::scripted::{Script, Scripted};
 
 /// A bridge with an admin port: both addresses, and what ends it.
 async fn bridge(backends: Vec<Backend>) -> (SocketAddr, SocketAddr, oneshot::Sender<()>) {
+    bridge_that_requires(&[], backends).await
+}
+
+/// The same, which is ready only with these models.
+async fn bridge_that_requires(
+    models: &[&str],
+    backends: Vec<Backend>,
+) -> (SocketAddr, SocketAddr, oneshot::Sender<()>) {
     let (api, admin) =
         (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let addresses = (api.local_addr().unwrap(), admin.local_addr().unwrap());
     let mut config = Config::new(backends[0].clone());
     config.upstream.backends = backends;
+    config.server.require_models = models.iter().map(|model| (*model).to_owned()).collect();
     let (stop, stopped) = oneshot::channel::<()>();
     let listeners = Listeners { api: vec![api.into()], admin: Some(admin.into()) };
     tokio::spawn(tfbridge::run(config, listeners, async { drop(stopped.await) }));
@@ -31,6 +41,11 @@ async fn mock() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(mock::serve(listener, Models::builtin(), std::future::pending()));
     address
+}
+
+/// An address where nobody listens.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]
@@ -112,4 +127,116 @@ async fn several_signatures_run_on_the_same_examples() {
     let response = client.post("/v1/models/half_plus_two:multi_inference", r#"{"examples": [{}]}"#).await;
     assert_eq!(response.status, 400);
     assert!(response.error().contains("'tasks'"), "{}", response.text());
+}
+
+#[tokio::test]
+async fn a_bridge_is_ready_when_a_backend_can_be_reached() {
+    let dead = nobody().await;
+    let (_api, admin, _stop) = bridge(vec![Backend::at(dead)]).await;
+    // Nobody has called it yet.
+    let response = Client::connect(admin).await.get("/readyz").await;
+    assert_eq!(response.status, 503, "{}", response.text());
+    let reasons = response.json()["reasons"].clone();
+    assert_eq!(reasons.as_array().unwrap().len(), 1, "{reasons}");
+    assert!(reasons[0].as_str().unwrap().contains(&dead.to_string()), "{reasons}");
+    assert_eq!(response.error(), reasons[0].as_str().unwrap());
+
+    // One of many is enough, whichever it is.
+    let mut backends: Vec<_> = (0..9).map(|_| Backend::at(dead)).collect();
+    backends.push(Backend::at(mock().await));
+    let (_api, admin, _stop) = bridge(backends).await;
+    let response = Client::connect(admin).await.get("/readyz").await;
+    assert_eq!((response.status, response.json()), (200, json!({"status": "ready"})));
+
+    // One that takes connections and says nothing is none.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (_api, admin, _stop) = bridge(vec![Backend::at(silent.local_addr().unwrap())]).await;
+    let start = Instant::now();
+    let response = Client::connect(admin).await.get("/readyz").await;
+    assert_eq!(response.status, 503, "{}", response.text());
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_bridge_is_ready_when_the_required_models_are_available() {
+    let backends = || async { vec![Backend::at(mock().await)] };
+    let (_api, admin, _stop) = bridge_that_requires(&["half_plus_two", "echo"], backends().await).await;
+    let response = Client::connect(admin).await.get("/readyz").await;
+    assert_eq!(response.status, 200, "{}", response.text());
+
+    let (_api, admin, _stop) =
+        bridge_that_requires(&["missing", "half_plus_two", "absent"], backends().await).await;
+    let mut operator = Client::connect(admin).await;
+    let response = operator.get("/readyz").await;
+    assert_eq!(response.status, 503, "{}", response.text());
+    let reasons = response.json()["reasons"].clone();
+    assert_eq!(reasons.as_array().unwrap().len(), 2, "{reasons}");
+    for (reason, model) in reasons.as_array().unwrap().iter().zip(["missing", "absent"]) {
+        assert!(reason.as_str().unwrap().starts_with(&format!("The model {model} ")), "{reason}");
+    }
+    // However often somebody asks, the backend is asked once in a second.
+    let calls = |text: &str| -> u64 {
+        let prefix = "tfbridge_backend_calls_total{code=\"NOT_FOUND\"} ";
+        text.lines().find_map(|line| line.strip_prefix(prefix)).unwrap().parse().unwrap()
+    };
+    let start = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(operator.get("/readyz").await.status, 503);
+    }
+    let most = 2 * (2 + start.elapsed().as_secs());
+    let calls = calls(operator.get("/metrics").await.text());
+    assert!((2..=most).contains(&calls), "{calls}");
+}
+
+#[tokio::test]
+async fn metrics_are_open_metrics() {
+    let (_api, admin, _stop) = bridge(vec![Backend::at(mock().await)]).await;
+    let mut operator = Client::connect(admin).await;
+    for path in ["/metrics", "/monitoring/prometheus/metrics"] {
+        let response = operator.get(path).await;
+        let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        assert_eq!(response.headers["content-type"], expected);
+        assert!(response.text().contains("# TYPE tfbridge_retries counter\n"), "{}", response.text());
+        assert!(response.text().ends_with("\n# EOF\n"), "{}", response.text());
+    }
+}
+
+#[tokio::test]
+async fn the_status_shows_signatures_and_settings_but_no_secrets() {
+    let backend = mock().await;
+    let directory = tempfile::tempdir().unwrap();
+    let (tokens, hash) = (directory.path().join("tokens.toml"), "5ec2e7a9".repeat(8));
+    std::fs::write(&tokens, format!("[[token]]\nname = 'mobile'\nsha256 = '{hash}'\n")).unwrap();
+    let backend = format!("http://operator:hunter2@{backend}");
+    let words = ["tfbridge", "check-config", "--max-body-size", "1MiB", "--require-model", "a,b"];
+    let files = ["--backend", &backend, "--auth-file", tokens.to_str().unwrap()];
+    let mut config = CommandLine::new(words.into_iter().chain(files)).config().unwrap();
+    // The rest needs no token.
+    config.access.auth_file = None;
+    assert_eq!(config.server.require_models, ["a", "b"]);
+    let (api, admin) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let (api_address, admin_address) = (api.local_addr().unwrap(), admin.local_addr().unwrap());
+    let listeners = Listeners { api: vec![api.into()], admin: Some(admin.into()) };
+    tokio::spawn(tfbridge::run(config, listeners, std::future::pending()));
+    let (mut client, mut operator) =
+        (Client::connect(api_address).await, Client::connect(admin_address).await);
+    let response = client.post("/v1/models/half_plus_two:predict", r#"{"instances": [1.0]}"#).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    client.post("/v1/models/missing:predict", r#"{"instances": [1.0]}"#).await;
+    let response = operator.get("/statusz").await;
+    let status = response.json();
+    assert_eq!(status["signatures"]["known"], 1, "{status}");
+    let model = &status["signatures"]["models"][0];
+    assert_eq!((&model["model"], &model["asked"]), (&json!("half_plus_two"), &json!("latest")));
+    assert_eq!(model["version"], 124);
+    assert!(model["signatures"].as_array().unwrap().contains(&json!("serving_default")), "{status}");
+    let config = &status["config"];
+    assert_eq!((&config["max-body-size"], &config["timeout"]), (&json!("1MiB"), &json!("30s")));
+    assert_eq!(config["require-model"], json!(["a", "b"]));
+    assert!(config["backend"][0].as_str().unwrap().starts_with("http://***@127.0.0.1:"), "{config}");
+    assert!(config["auth-file"].as_str().unwrap().ends_with("tokens.toml"), "{config}");
+    for secret in ["hunter2", "operator", "mobile", &hash] {
+        assert!(!response.text().contains(secret), "{status}");
+    }
 }

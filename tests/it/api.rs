@@ -247,8 +247,8 @@ async fn metrics_count_requests() {
     let response = client.get("/monitoring/prometheus/metrics").await;
     assert!(response.headers["content-type"].starts_with("text/plain"));
     for line in [
-        r#"tfbridge_requests_total{verb="predict",code="200"} 1"#,
-        r#"tfbridge_requests_total{verb="predict",code="400"} 1"#,
+        r#"tfbridge_requests_total{verb="predict",model="half_plus_two",version="124",signature="serving_default",code="200"} 1"#,
+        r#"tfbridge_requests_total{verb="predict",model="half_plus_two",version="124",signature="",code="400"} 1"#,
         r#"tfbridge_request_seconds_count{verb="predict"} 2"#,
     ] {
         assert!(response.text().contains(line), "{line} is not in\n{}", response.text());

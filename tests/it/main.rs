@@ -37,6 +37,7 @@ mod http;
 mod limits;
 mod load;
 mod log;
+mod observability;
 mod payload_log;
 mod pool;
 mod program;
