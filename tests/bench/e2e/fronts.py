@@ -27,10 +27,12 @@ class Front:
     command: Callable[[int, int], list]
 
 
-def tfbridge(port, backend):
-    """The bridge, with its defaults."""
-    return [workplace.TFBRIDGE, "serve", "--backend", f"http://127.0.0.1:{backend}",
-            "--listen", f"127.0.0.1:{port}", "--admin-listen", "off"]
+def tfbridge(*flags):
+    """The bridge, with its defaults but for these flags."""
+    def command(port, backend):
+        return [workplace.TFBRIDGE, "serve", "--backend", f"http://127.0.0.1:{backend}",
+                "--listen", f"127.0.0.1:{port}", "--admin-listen", "off", *flags]
+    return command
 
 
 def floor(port, backend):
@@ -68,8 +70,12 @@ def environment(backend):
 
 FRONTS = [
     Front("floor", "bytes passed through, no JSON (the floor)", RAW, floor),
-    Front("tfbridge", "**tfbridge**", REST, tfbridge),
+    Front("tfbridge", "**tfbridge**", REST, tfbridge("--access-log=false")),
     Front("envoy", "Envoy 1.40 `grpc_json_transcoder`", TRANSCODER, envoy),
     Front("tuned", "FastAPI + uvicorn, 2 workers, tuned", REST, fastapi("tuned")),
     Front("common", "FastAPI + uvicorn, 2 workers, as commonly written", REST, fastapi("common")),
 ]
+
+# The bridge as it tells all about its requests, and as it tells nothing.
+TELLING = Front("telling", "metrics and access log", REST, tfbridge("--log-format=json"))
+SILENT = Front("silent", "neither", REST, tfbridge("--access-log=false", "--metrics=false"))

@@ -18,22 +18,27 @@ def render(results):
     for title, which, points in results["payloads"]:
         parts.append(f"{title}, {CLIENTS[which]} clients:")
         parts.append(payload_table(points))
-    parts.append("A front by itself, after its first answer:")
-    parts.append(start_table(results["starts"]))
+    if results["starts"]:
+        parts.append("A front by itself, after its first answer:")
+        parts.append(start_table(results["starts"]))
     if "mixed" in results:
         parts.append("Small requests by themselves and beside one client that posts "
                      f"{HUGE} images at once, without pause:")
         parts.append(mixed_table(results["mixed"]))
     if "memory" in results:
         parts.append(memory_text(results["memory"]))
+    if "cost" in results:
+        parts.append(cost_text(results["cost"]))
     return "\n\n".join(parts)
 
 
 def heading(results):
     """How, where and when it was measured."""
     rounds = f"the better of {results['rounds']} rounds" if results["rounds"] > 1 else "one round"
-    points = [point for _, _, points in results["payloads"] for point in points.values()]
-    others = max((seen.others for seen in [*points, *results.get("mixed", {}).values()]), default=0)
+    seen = [point for _, _, points in results["payloads"] for point in points.values()]
+    seen += results.get("mixed", {}).values()
+    seen += [results["cost"]] if "cost" in results else []
+    others = max((seen.others for seen in seen), default=0)
     return (f"Measured on {time.strftime('%Y-%m-%d')}, {machine()}, by `tests/bench/e2e/run`: wrk with "
             f"one thread over loopback, {results['seconds']} s a point, {rounds}. CPU and memory are "
             "those of the front's processes alone; the back end answers at once. The FastAPI fronts "
@@ -81,6 +86,14 @@ def memory_text(memory):
     above = memory.peak - memory.idle
     return (f"One request of {memory.body / 1e6:.1f} MB: peak memory {megabytes(above)} above idle, "
             f"{above / memory.body:.2f} × the body.")
+
+
+def cost_text(cost):
+    """What it costs to be told of requests."""
+    ratio = statistics.median(telling / silent for telling, silent in zip(cost.telling, cost.silent))
+    return (f"Small requests with metrics and the access log: {number(statistics.median(cost.telling))} a second, "
+            f"without both {number(statistics.median(cost.silent))}; the median of {len(cost.telling)} pairs of "
+            f"rounds is {ratio:.3f} times as many.")
 
 
 def table(rows):

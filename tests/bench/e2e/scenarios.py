@@ -1,7 +1,8 @@
-"""The four scenarios: two payloads through every front, small requests beside huge ones, memory.
+"""The scenarios: two payloads through every front, small requests beside huge ones, memory, and what it
+costs to be told of requests.
 
 Each starts its processes and ends them; nothing is left running between two of them, so that no
-front is measured beside another. Nothing here prints a result.
+front is measured beside another that does anything. Nothing here prints a result.
 """
 
 import os
@@ -78,6 +79,17 @@ class Memory:
     idle: int
     peak: int
     body: int
+
+
+@dataclass
+class Cost:
+    """Small requests, a pair of rounds each: those that are told of, and those that are not."""
+
+    telling: list
+    silent: list
+    failed: int
+    # As in `Point`.
+    others: float
 
 
 @dataclass
@@ -194,3 +206,25 @@ def memory():
     with serving(TFBRIDGE) as served:
         check(TFBRIDGE, served.port, posted)
         return Memory(served.start.idle, served.process.memory("VmHWM"), posted.size)
+
+
+def cost(rounds, seconds):
+    """Small requests with metrics and the access log, and without, in turns."""
+    posted = body(REST, SMALL)
+    rates, failed, taken_most = {}, 0, 0.0
+    with serving(fronts.TELLING) as telling, serving(fronts.SILENT) as silent:
+        pair = [(fronts.TELLING, telling), (fronts.SILENT, silent)]
+        for front, served in pair:
+            check(front, served.port, posted)
+            load(served.port, posted, CLIENTS[SMALL], WARM_UP)
+        for turn in range(rounds):
+            # Whoever is first has no advantage in the end.
+            for front, served in pair if turn % 2 else reversed(pair):
+                time.sleep(SETTLE)
+                seen, cpu, taken = watch(served, posted, CLIENTS[SMALL], seconds)
+                say(f"cost, round {turn + 1}, {front.key}: {seen.rate:.0f}/s, "
+                    f"{cpu / max(seen.requests, 1) * 1e6:.1f} µs CPU, others took {taken:.0%} of the machine")
+                rates.setdefault(front.key, []).append(seen.rate)
+                failed += seen.failed
+                taken_most = max(taken_most, taken)
+    return Cost(rates["telling"], rates["silent"], failed, taken_most)
