@@ -289,20 +289,30 @@ fn expected(announced: Option<usize>, length: usize) -> usize {
     announced.unwrap_or_default().min(most).max(length)
 }
 
+/// For how many bytes there is to be room in one place. Beyond a beginning it is all that is announced: what
+/// is not written to is no memory yet, and a buffer that grew would leave smaller ones behind.
+fn room(announced: Option<usize>, length: usize) -> usize {
+    if length > INITIAL_BUFFER {
+        announced.unwrap_or_default().max(length)
+    } else {
+        expected(announced, length)
+    }
+}
+
 impl Buffer {
     /// Takes the next bytes, and decodes when there are enough of them.
     fn push(&mut self, data: &[u8]) {
         let length = self.bytes.len() + data.len();
         if length > self.bytes.capacity() {
-            self.bytes.reserve(expected(self.announced, length) - self.bytes.len());
+            self.bytes.reserve(room(self.announced, length) - self.bytes.len());
         }
         self.bytes.extend_from_slice(data);
         if let Some(Decoding { known, limits }) = &self.decoding
             && let Some(signatures) = &known.signatures
             && self.bytes.len() - self.decoded >= STREAM_STEP
         {
-            let expected = expected(self.announced, self.bytes.len());
-            self.stream.get_or_insert_with(|| Stream::new(*limits)).feed(&self.bytes, expected, signatures);
+            let room = room(self.announced, self.bytes.len());
+            self.stream.get_or_insert_with(|| Stream::new(*limits)).feed(&self.bytes, room, signatures);
             self.decoded = self.bytes.len();
         }
     }
