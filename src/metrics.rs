@@ -1,8 +1,8 @@
 //! What is counted and measured of a running bridge, and its text.
 //!
 //! Label sets are closed: verbs, status codes and other lists that are written down here, and models
-//! that a backend has confirmed, never anything a client makes up. To count costs some nanoseconds, takes no
-//! lock that anybody waits for, and allocates only what is new. `deploy/OBSERVABILITY.md` lists all of it.
+//! that a backend has confirmed, never anything a client makes up. To count a request costs less than a
+//! microsecond; what others hold meanwhile is held for some nanoseconds. `deploy/OBSERVABILITY.md` lists all of it.
 
 mod guards;
 mod process;

@@ -2,7 +2,7 @@
 //!
 //! Labels are verbs and status codes, which are closed sets, and models, versions and signatures that a
 //! backend has confirmed. Of these there are a number at most; whatever comes then is counted as "other".
-//! A request that was like one before costs a look-up in a map that nobody locks.
+//! A request that was like one before costs a look-up in a map.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -86,7 +86,10 @@ impl Requests {
             return;
         };
         let own = Labels {
-            version: subject.version.map(|version| version.to_string()).unwrap_or_default(),
+            version: subject
+                .version
+                .map(|version| itoa::Buffer::new().format(version).to_owned())
+                .unwrap_or_default(),
             signature: subject.signature.clone(),
             ..labels(&subject.model)
         };

@@ -117,7 +117,7 @@ impl Drop for Exchange {
                 peer: &self.peer,
                 token: self.token.as_deref(),
             };
-            access_log::write(&entry, &self.record, self.record.subject().as_ref());
+            self.record.with_subject(|subject| access_log::write(&entry, &self.record, subject));
         }
         if let Some((tracer, trace)) = self.trace.take_if(|(_, trace)| trace.is_sampled) {
             tracer.finish(Finished {

@@ -168,6 +168,10 @@ fn quoted(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
 
 /// Writes a text without control characters; if it is between quotes, so that it does not end there.
 fn escaped(writer: &mut Writer<'_>, text: &str, is_quoted: bool) -> fmt::Result {
+    // Nearly every text is plain, and that is quickly seen.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        return writer.write_str(text);
+    }
     let mut written = 0;
     let is_special = |character: char| {
         character.is_control()

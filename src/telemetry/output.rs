@@ -15,7 +15,7 @@ const CAPACITY: usize = 1 << 20;
 
 /// How long to gather lines after some have been written. Under load a system call then takes many lines,
 /// and nobody has to wake the thread; the first line after a pause is written at once.
-const GATHERING: Duration = Duration::from_millis(5);
+const GATHERING: Duration = Duration::from_millis(20);
 
 /// The end that takes lines. Clones are for the same log.
 #[derive(Debug, Clone)]
