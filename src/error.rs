@@ -88,6 +88,16 @@ impl Error {
         Self::new(Code::OutOfRange, message).with_status(StatusCode::PAYLOAD_TOO_LARGE)
     }
 
+    /// The body is of a type that nobody here can read: 415.
+    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, message).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+    }
+
+    /// The reply cannot be of a type that the client accepts: 406.
+    pub fn not_acceptable(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, message).with_status(StatusCode::NOT_ACCEPTABLE)
+    }
+
     /// The path exists, but only for the methods in `allow`: 405.
     pub fn method_not_allowed(message: impl Into<String>, allow: &'static str) -> Self {
         let error = Self::new(Code::InvalidArgument, message).with_status(StatusCode::METHOD_NOT_ALLOWED);

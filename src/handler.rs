@@ -21,7 +21,9 @@ use http::{HeaderMap, Request};
 use http_body::Body;
 use prost::Message;
 
+use crate::codec::body::Encoded;
 use crate::codec::example::{self, MultiInference};
+use crate::codec::media::MediaType;
 use crate::codec::model;
 use crate::codec::signature::DEFAULT_SIGNATURE;
 use crate::config::{ApiConfig, Config, UpstreamConfig};
@@ -59,17 +61,20 @@ pub struct Bridge {
 }
 
 /// What a request is answered with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reply {
-    /// The body: JSON, but for metrics.
+    /// The body.
     pub body: Bytes,
+    /// Its type.
+    pub content_type: &'static str,
     /// The version of the model that answered, if the backend said.
     pub model_version: Option<i64>,
 }
 
-impl From<Vec<u8>> for Reply {
-    fn from(body: Vec<u8>) -> Self {
-        Self { body: body.into(), model_version: None }
+impl Reply {
+    /// A reply about no model in particular.
+    fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), content_type, model_version: None }
     }
 }
 
@@ -175,8 +180,8 @@ impl Bridge {
             Route::MultiInference(target) => self.multi_inference(&self.meant(target), request, call).await,
             Route::Status(target) => self.status(&self.meant(target), call).await,
             Route::Metadata(target) => self.metadata(&self.meant(target), call).await,
-            Route::Metrics => self.metrics_text().map(|text| text.into_bytes().into()),
-            Route::Preflight => Ok(Reply::default()),
+            Route::Metrics => self.metrics_text().map(|text| Reply::new("text/plain; charset=utf-8", text)),
+            Route::Preflight => Ok(Reply::new("", Bytes::new())),
         }
     }
 
@@ -265,14 +270,20 @@ impl Bridge {
         self.reply(body, model_version, call)
     }
 
-    /// A reply with this body, if it is not too large.
+    /// A reply with this JSON, if it is not too large.
     fn reply(&self, body: Vec<u8>, model_version: Option<i64>, call: &Call) -> Result<Reply> {
+        self.reply_of(Encoded { body, content_type: MediaType::Json.name() }, model_version, call)
+    }
+
+    /// A reply with this body, if it is not too large.
+    fn reply_of(&self, encoded: Encoded, model_version: Option<i64>, call: &Call) -> Result<Reply> {
+        let Encoded { body, content_type } = encoded;
         let limit = self.api.max_response_size;
         if body.len() > limit {
             call.record.hit(Limit::ResponseSize);
             return Err(Error::internal(format!("The reply is larger than {limit} bytes")));
         }
-        Ok(Reply { body: body.into(), model_version })
+        Ok(Reply { body: body.into(), content_type, model_version })
     }
 
     async fn status(&self, target: &Target, call: &Call) -> Result<Reply> {

@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
 pub use guess::decode_guessed;
 pub use reply::encode;
+pub(crate) use shapes::check_input_shapes;
 pub use shapes::check_shapes;
 
 /// How a predict body is laid out, and so its reply.

@@ -104,7 +104,7 @@ impl<'a> Printer<'a> {
 }
 
 /// The dimensions as sizes, the number of lists that they make and that of elements.
-fn dimensions(name: &str, tensor: &TensorProto) -> Result<(Vec<usize>, usize, usize)> {
+pub(super) fn dimensions(name: &str, tensor: &TensorProto) -> Result<(Vec<usize>, usize, usize)> {
     let disagree = |what: &str| Error::internal(format!("The backend's output {name} has {what}"));
     let Some(shape) = &tensor.tensor_shape else { return Ok((Vec::new(), 0, 1)) };
     if shape.unknown_rank {
@@ -288,7 +288,7 @@ fn typed<'a>(
 
 /// Values of which the last few stand for all elements behind them.
 #[derive(Clone, Copy)]
-struct Repeated<'a, T> {
+pub(super) struct Repeated<'a, T> {
     values: &'a [T],
     /// How many values at the end repeat together: 2 for complex numbers.
     period: usize,
@@ -296,7 +296,7 @@ struct Repeated<'a, T> {
     repeats: usize,
 }
 
-fn repeated<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result<Repeated<'a, T>> {
+pub(super) fn repeated<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result<Repeated<'a, T>> {
     let repeats = elements.saturating_sub(values.len());
     if repeats > 0 && elements > MAX_REPEATED {
         return Err(Error::internal(format!(
@@ -307,7 +307,7 @@ fn repeated<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result<Repea
     Ok(Repeated { values, period: 1, repeats })
 }
 
-fn repeated_pairs<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result<Repeated<'a, T>> {
+pub(super) fn repeated_pairs<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result<Repeated<'a, T>> {
     if values.len() % 2 == 1 {
         return Err(Error::internal(format!("The backend's output {name} has half a complex number")));
     }
@@ -317,7 +317,7 @@ fn repeated_pairs<'a, T>(name: &str, values: &'a [T], elements: usize) -> Result
 
 impl<'a, T: Copy + Default> Repeated<'a, T> {
     /// The value of an element; zero if there are no values at all.
-    fn get(self, index: usize) -> T {
+    pub(super) fn get(self, index: usize) -> T {
         let index = match self.values.len() {
             length if index < length => index,
             length => length.wrapping_sub(self.period).wrapping_add(index % self.period),
@@ -363,7 +363,7 @@ fn strings<'a>(name: &str, tensor: &'a TensorProto, elements: usize) -> Result<E
 }
 
 /// Strings in `tensor_content`: the varint lengths of all, then the bytes of all.
-fn string_content(content: &Bytes, elements: usize) -> Option<Vec<Bytes>> {
+pub(super) fn string_content(content: &Bytes, elements: usize) -> Option<Vec<Bytes>> {
     // Every length takes a byte or more.
     if elements > content.len() {
         return None;

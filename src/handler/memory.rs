@@ -4,6 +4,7 @@
 
 use memchr::memchr_iter;
 
+use crate::codec::media::MediaType;
 use crate::codec::signature::Signatures;
 
 /// Bodies up to this size are not looked at: every byte of them may be the worst.
@@ -16,9 +17,17 @@ const STRING: usize = 48;
 const FEATURE: usize = 256;
 const VALUE: usize = 48;
 
-/// The most bytes that the tensors of a part of a predict body take while it is decoded. Between two
-/// numbers there is a comma, around each string there are quotes.
-pub(super) fn of_tensors(text: &[u8], signatures: Option<&Signatures>) -> usize {
+/// The most bytes that the tensors of a part of a predict body take while it is decoded.
+pub(super) fn of_tensors(media_type: MediaType, bytes: &[u8], signatures: Option<&Signatures>) -> usize {
+    match media_type {
+        MediaType::Json => of_json(bytes, signatures),
+        // The body itself is the string.
+        MediaType::Octets | MediaType::Image => STRING,
+    }
+}
+
+/// Between two numbers there is a comma, around each string there are quotes.
+fn of_json(text: &[u8], signatures: Option<&Signatures>) -> usize {
     let (width, has_strings) =
         signatures.map_or((8, true), |known| (known.widest_number(), known.has_strings()));
     let (numbers, strings) = if text.len() <= SMALL {

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http_body::Body;
 use tonic::Code;
 
-use super::body::{self, Decoding};
+use super::body::{Decoding, discard, read};
 use super::{Bridge, Reply, memory, offload, signature_or_default, version};
 use crate::codec;
-use crate::codec::predict::{self, Format, Predict};
+use crate::codec::body::{self, Decoded, Form, Rules};
+use crate::codec::media::{Agreement, MediaType};
+use crate::codec::predict;
 use crate::codec::stream::Stream;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
@@ -31,23 +34,33 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
+        let agreement = match agree(&request) {
+            Ok(agreement) => Arc::new(agreement),
+            Err(error) => {
+                discard(request).await;
+                return Err(error);
+            }
+        };
         // The signatures come first, so that numbers are decoded while the body arrives.
         let known = call.record.measure(Part::Decode, self.signatures.get(target, call)).await;
         if let Ok(Known { version: Some(version), .. }) = known.as_deref() {
             call.record.note_subject(&target.name, "", Some(*version));
         }
-        let decoding = known.as_ref().ok().map(|known| Decoding::new(known, self.api.limits));
-        let (body, stream) = body::read(request, (&self.api).into(), call, decoding).await?;
+        let is_json = agreement.request == MediaType::Json;
+        let decoding = known.as_ref().ok().filter(|_| is_json);
+        let decoding = decoding.map(|known| Decoding::new(known, self.api.limits));
+        let (body, stream) = read(request, (&self.api).into(), call, decoding).await?;
         let _permit = self.admission.enter(&call.record).await?;
         let known = match known {
             Ok(known) => known,
+            Err(error) if !is_json => return Err(error),
             Err(error) => {
                 let limits = self.api.limits;
                 let checked = offload(body.len(), &call.memory, move || predict::check(&body, &limits)).await;
                 return Err(checked.err().unwrap_or(error));
             }
         };
-        let (known, format, reply) = self.attempts(target, body, known, stream, call).await?;
+        let (known, form, reply) = self.attempts(target, &agreement, body, known, stream, call).await?;
         let model_version = version(reply.model_spec.as_ref());
         self.signatures.check_version(target, &known, model_version, call);
         let nan = self.api.nan;
@@ -55,28 +68,29 @@ impl Bridge {
         // The body and its tensors have gone.
         call.memory.settle(size);
         call.memory.hold(size.saturating_mul(2))?;
-        let encode = offload(size, &call.memory, move || predict::encode(&reply.outputs, format, nan));
-        let body = call.record.measure(Part::Encode, encode).await?;
-        self.reply(body, model_version, call)
+        let encode = offload(size, &call.memory, move || body::encode(&form, &reply, nan));
+        let encoded = call.record.measure(Part::Encode, encode).await?;
+        self.reply_of(encoded, model_version, call)
     }
 
     /// Decodes a body and calls the backend, again if the model has changed in the meantime.
     async fn attempts(
         &self,
         target: &Target,
+        agreement: &Arc<Agreement>,
         body: Bytes,
         known: Arc<Known>,
         stream: Option<Stream>,
         call: &Call,
-    ) -> Result<(Arc<Known>, Format, PredictResponse)> {
+    ) -> Result<(Arc<Known>, Form, PredictResponse)> {
         let mut known = known;
-        let mut result = self.attempt(target, &body, &known, stream, call).await;
+        let mut result = self.attempt(target, agreement, &body, &known, stream, call).await;
         let mut is_pinned = false;
         for _ in 0..MOST_CHANGES {
             // Rejected, here or by the backend: the model may have changed since we learnt of it.
             let error = match result {
                 Err(error) if may_be_outdated(&error) => error,
-                result => return result.map(|(format, reply)| (known, format, reply)),
+                result => return result.map(|(form, reply)| (known, form, reply)),
             };
             let Ok(newer) = self.signatures.refresh(target, &known, call).await else { return Err(error) };
             let is_gone = is_pinned && error.code() == Code::NotFound;
@@ -94,22 +108,23 @@ impl Bridge {
             // backend says so, whatever the next one would make of the body.
             is_pinned = known.version.is_some();
             let target = known.version.map_or_else(|| target.clone(), |version| target.at(version));
-            result = self.attempt(&target, &body, &known, None, call).await;
+            result = self.attempt(&target, agreement, &body, &known, None, call).await;
         }
-        result.map(|(format, reply)| (known, format, reply))
+        result.map(|(form, reply)| (known, form, reply))
     }
 
     /// Decodes a body with these signatures and calls the backend.
     async fn attempt(
         &self,
         target: &Target,
+        agreement: &Arc<Agreement>,
         body: &Bytes,
         known: &Arc<Known>,
         stream: Option<Stream>,
         call: &Call,
-    ) -> Result<(Format, PredictResponse)> {
-        let decode = pin!(self.decode(body, known, stream, call));
-        let Predict { signature_name, format, inputs, output_filter } =
+    ) -> Result<(Form, PredictResponse)> {
+        let decode = pin!(self.decode(agreement, body, known, stream, call));
+        let Decoded { signature_name, inputs, output_filter, form } =
             call.deadline.limit("decoding the body", decode).await??;
         let signature = signature_or_default(&signature_name).to_owned();
         if known.version.is_some() {
@@ -127,35 +142,40 @@ impl Bridge {
             entry.keep();
         }
         call.record.note_subject(&target.name, &signature, version(reply.model_spec.as_ref()));
-        Ok((format, reply))
+        Ok((form, reply))
     }
 
     async fn decode(
         &self,
+        agreement: &Arc<Agreement>,
         body: &Bytes,
         known: &Arc<Known>,
         stream: Option<Stream>,
         call: &Call,
-    ) -> Result<Predict> {
+    ) -> Result<Decoded> {
         let _timer = call.record.timer(Part::Decode);
         // What a stream has decoded already takes no time any more, and no more memory.
         let size = stream.as_ref().map_or(body.len(), |stream| stream.remaining(body));
-        call.memory.hold(memory::of_tensors(&body[body.len() - size..], known.signatures.as_ref()))?;
-        let (text, known) = (body.clone(), Arc::clone(known));
-        let (limits, check_shapes) = (self.api.limits, self.api.check_shapes);
+        let rest = &body[body.len() - size..];
+        call.memory.hold(memory::of_tensors(agreement.request, rest, known.signatures.as_ref()))?;
+        let (agreement, bytes, known) = (Arc::clone(agreement), body.clone(), Arc::clone(known));
+        let rules = Rules { limits: self.api.limits, check_shapes: self.api.check_shapes };
         let decoded = offload(size, &call.memory, move || {
-            let Some(signatures) = &known.signatures else { return predict::decode_guessed(&text, &limits) };
-            let decoded = predict::decode_after(&text, signatures, &limits, stream)?;
-            if check_shapes {
-                predict::check_shapes(&text, &decoded, signatures)?;
-            }
-            Ok(decoded)
+            body::decode(&agreement, &bytes, known.signatures.as_ref(), &rules, stream)
         })
         .await?;
         // A string is in the body and in the message to the backend.
         call.memory.settle(2 * body.len() + decoded.inputs.values().map(size_of_tensor).sum::<usize>());
         Ok(decoded)
     }
+}
+
+/// What a request's head says about its body and its reply.
+fn agree<B>(request: &Request<B>) -> Result<Agreement> {
+    let headers = request.headers();
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    Agreement::new(content_type, accept, request.uri().query())
 }
 
 /// How many bytes a decoded tensor takes besides those that it shares with the body.

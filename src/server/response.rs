@@ -21,17 +21,14 @@ pub(super) fn route_response(
         Ok(reply) => reply,
         Err(error) => return error_response(&error),
     };
-    match route {
-        Route::Preflight => preflight_response(origin),
-        Route::Metrics => new_response(StatusCode::OK, "text/plain; charset=utf-8", reply.body),
-        _ => {
-            let mut response = new_response(StatusCode::OK, "application/json", reply.body);
-            if let Some(version) = reply.model_version {
-                response.headers_mut().insert(MODEL_VERSION, version.into());
-            }
-            response
-        }
+    if matches!(route, Route::Preflight) {
+        return preflight_response(origin);
     }
+    let mut response = new_response(StatusCode::OK, reply.content_type, reply.body);
+    if let Some(version) = reply.model_version {
+        response.headers_mut().insert(MODEL_VERSION, version.into());
+    }
+    response
 }
 
 /// The one place that writes `{"error": ...}`.

@@ -23,10 +23,11 @@ use super::request_id;
 use super::response::{error_response, route_response};
 use super::slow_start::SlowStart;
 use super::{Face, admin};
+use crate::codec::media::MediaType;
 use crate::codec::pretty;
 use crate::error::{Error, Result};
 use crate::handler::{Reply, body, memory, offload};
-use crate::route::{self, Route};
+use crate::route;
 use crate::upstream::{Account, Call};
 
 /// How many attempts it took to get an answer from the backends.
@@ -184,7 +185,7 @@ async fn answer(
     let pretty = bridge.api.pretty || wants_pretty(uri.query());
     let mut result = bridge.handle(&route, request, &call).await;
     exchange.attempts = call.attempts();
-    if pretty && !matches!(route, Route::Metrics) {
+    if pretty {
         result = indent(result, &call).await;
     }
     let mut response = route_response(&route, result, origin.as_ref());
@@ -217,10 +218,13 @@ fn describe<B>(call: &Call, return_headers: &[HeaderName], response: &mut Respon
 }
 
 async fn indent(result: Result<Reply>, call: &Call) -> Result<Reply> {
-    let Reply { body, model_version } = result?;
+    let Reply { body, content_type, model_version } = result?;
+    if content_type != MediaType::Json.name() {
+        return Ok(Reply { body, content_type, model_version });
+    }
     call.memory.hold(memory::of_indented(&body))?;
     let body = offload(body.len(), &call.memory, move || Ok(pretty::indent(&body).into())).await?;
-    Ok(Reply { body, model_version })
+    Ok(Reply { body, content_type, model_version })
 }
 
 fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Full<Bytes>> {

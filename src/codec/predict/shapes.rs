@@ -3,12 +3,12 @@
 //! The original leaves that to the model, some of which take other shapes than they declare, while
 //! others end the serving process: so it is a check of its own, for those who ask for it.
 
-use super::{Format, Members, Predict};
+use super::{Format, Inputs, Members, Predict};
 use crate::codec::fault::Fault;
 use crate::codec::limits::Limits;
 use crate::codec::reader::Reader;
-use crate::codec::signature::{Input, Signatures};
-use crate::error::Result;
+use crate::codec::signature::{Input, Signature, Signatures};
+use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
 
 /// Checks the rank and the fixed sizes of all inputs of a decoded body against the signature that
@@ -18,16 +18,34 @@ use crate::proto::tensorflow::TensorProto;
 ///
 /// `INVALID_ARGUMENT` with the place of the first input that contradicts it.
 pub fn check_shapes(body: &[u8], predict: &Predict, signatures: &Signatures) -> Result<()> {
-    for Input { name, shape, .. } in &signatures.get(&predict.signature_name)?.inputs {
-        let (Some(wanted), Some(tensor)) = (shape, predict.inputs.get(name)) else { continue };
-        let found = sizes(tensor);
-        if !allows(wanted, &found) {
+    match contradiction(&predict.inputs, signatures.get(&predict.signature_name)?) {
+        Some((name, text)) => Err(Fault::text(place(body, predict.format, name), text).into_error(body)),
+        None => Ok(()),
+    }
+}
+
+/// The same for inputs that have no place in a text.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` with the name of the first input that contradicts the signature.
+pub(crate) fn check_input_shapes(inputs: &Inputs, signature: &Signature) -> Result<()> {
+    match contradiction(inputs, signature) {
+        Some((_, text)) => Err(Error::invalid_argument(text)),
+        None => Ok(()),
+    }
+}
+
+/// The first input that contradicts its signature, and how.
+fn contradiction<'a>(inputs: &Inputs, signature: &'a Signature) -> Option<(&'a str, String)> {
+    signature.inputs.iter().find_map(|Input { name, shape, .. }| {
+        let (wanted, found) = (shape.as_ref()?, sizes(inputs.get(name)?));
+        (!allows(wanted, &found)).then(|| {
             let (found, wanted) = (text(&found), text(wanted));
             let text = format!("Input {name:?} has shape {found}, but the signature wants {wanted}");
-            return Err(Fault::text(place(body, predict.format, name), text).into_error(body));
-        }
-    }
-    Ok(())
+            (name.as_str(), text)
+        })
+    })
 }
 
 fn sizes(tensor: &TensorProto) -> Vec<i64> {

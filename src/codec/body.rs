@@ -1,0 +1,168 @@
+//! Predict bodies of every type: the one place that knows which codec reads and which writes which type.
+//!
+//! Each type is a file of its own beside this one. To read is to make tensors for the inputs of a signature,
+//! and to settle how the reply is to look; to write is to do that with the tensors of a reply.
+
+use bytes::Bytes;
+
+use super::limits::Limits;
+use super::media::{Agreement, MediaType};
+use super::octets;
+use super::predict::{self, Format, Inputs, Predict, check_input_shapes};
+use super::signature::{Input, Signature, Signatures};
+use super::stream::Stream;
+use super::writer::NanStyle;
+use crate::error::{Error, Result};
+use crate::proto::tensorflow::serving::PredictResponse;
+
+/// What a body says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// The signature to run; empty for the default.
+    pub signature_name: String,
+    /// A tensor for every input of the signature.
+    pub inputs: Inputs,
+    /// The outputs that the client wants; empty for all.
+    pub output_filter: Vec<String>,
+    /// How the reply is to be written.
+    pub form: Form,
+}
+
+/// How a reply is written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Form {
+    /// As TensorFlow Serving has it.
+    Json(Format),
+}
+
+/// A reply as it is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    /// The body.
+    pub body: Vec<u8>,
+    /// Its type.
+    pub content_type: &'static str,
+}
+
+/// How bodies are read, whatever their type.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// How much a body may ask for.
+    pub limits: Limits,
+    /// Whether inputs must have the shapes that the signature declares.
+    pub check_shapes: bool,
+}
+
+/// Decodes a body of the type agreed on. Without `signatures` nobody knows what the model takes. Of a JSON
+/// body a [`Stream`] may have decoded the values already.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` with the place and the reason, `UNIMPLEMENTED` for a dtype that the type cannot carry.
+pub fn decode(
+    agreement: &Agreement,
+    body: &Bytes,
+    signatures: Option<&Signatures>,
+    rules: &Rules,
+    stream: Option<Stream>,
+) -> Result<Decoded> {
+    let mut decoded = match agreement.request {
+        MediaType::Json => return decode_json(agreement, body, signatures, rules, stream),
+        MediaType::Octets | MediaType::Image => octets::decode(agreement, body, signatures, &rules.limits)?,
+    };
+    decoded.output_filter.clone_from(&agreement.parameters.outputs);
+    if let Some(signatures) = signatures.filter(|_| rules.check_shapes) {
+        check_input_shapes(&decoded.inputs, signatures.get(&decoded.signature_name)?)?;
+    }
+    Ok(decoded)
+}
+
+fn decode_json(
+    agreement: &Agreement,
+    body: &Bytes,
+    signatures: Option<&Signatures>,
+    rules: &Rules,
+    stream: Option<Stream>,
+) -> Result<Decoded> {
+    let predict = match signatures {
+        Some(signatures) => {
+            let predict = predict::decode_after(body, signatures, &rules.limits, stream)?;
+            if rules.check_shapes {
+                predict::check_shapes(body, &predict, signatures)?;
+            }
+            predict
+        }
+        None => predict::decode_guessed(body, &rules.limits)?,
+    };
+    let Predict { signature_name, format, inputs, output_filter } = predict;
+    Ok(Decoded { signature_name, inputs, output_filter, form: form(agreement.reply, format) })
+}
+
+/// The form of a reply of this type to a request that is laid out like this.
+pub(super) fn form(reply: MediaType, format: Format) -> Form {
+    match reply {
+        MediaType::Json | MediaType::Octets | MediaType::Image => Form::Json(format),
+    }
+}
+
+/// Writes a reply.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if the outputs cannot be written in this form, `INTERNAL` if a tensor contradicts
+/// itself.
+pub fn encode(form: &Form, reply: &PredictResponse, nan: NanStyle) -> Result<Encoded> {
+    match form {
+        Form::Json(format) => {
+            let body = predict::encode(&reply.outputs, *format, nan)?;
+            Ok(Encoded { body, content_type: MediaType::Json.name() })
+        }
+    }
+}
+
+/// The signature that a body of a type without names is for, by the parameters.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if there is none of that name.
+pub(super) fn signature<'a>(
+    agreement: &Agreement,
+    signatures: &'a Signatures,
+) -> Result<(String, &'a Signature)> {
+    let name = agreement.parameters.signature_name.clone().unwrap_or_default();
+    let signature = signatures.get(&name)?;
+    Ok((name, signature))
+}
+
+/// The input that a body with a single unnamed value is for: the one that the parameters name, or the only one.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if there is no such input, or several and none is named.
+pub(super) fn only_input<'a>(agreement: &Agreement, signature: &'a Signature) -> Result<&'a Input> {
+    let names = || signature.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (&agreement.parameters.input, signature.inputs.as_slice()) {
+        (Some(wanted), inputs) => inputs.iter().find(|input| input.name == *wanted).ok_or_else(|| {
+            Error::invalid_argument(format!(
+                "There is no input {wanted:?} in the signature; it has: {}",
+                names()
+            ))
+        }),
+        (None, [input]) => Ok(input),
+        (None, _) => Err(Error::invalid_argument(format!(
+            "The body is for one input and the signature has several: say which with ?input=NAME, of {}",
+            names()
+        ))),
+    }
+}
+
+/// The input that the parameters name, where nobody knows what the model takes.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if they name none.
+pub(super) fn told_input(agreement: &Agreement) -> Result<String> {
+    agreement.parameters.input.clone().ok_or_else(|| {
+        Error::invalid_argument("Nobody knows the inputs of this model: say which with ?input=NAME")
+    })
+}

@@ -1,0 +1,3 @@
+//! The Open Inference Protocol, version 2: what KServe, Triton and their clients speak.
+
+pub mod dtype;

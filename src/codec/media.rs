@@ -1,0 +1,197 @@
+//! The types of bodies: what `Content-Type` says of a request's and `Accept` wants of a reply's.
+//!
+//! TensorFlow Serving reads every body as JSON, whatever its type. So what clients send without a thought,
+//! no type at all or that of a form (`curl -d`), stays JSON here, and only a type that means something else
+//! is taken for that.
+
+use super::parameters::Parameters;
+use crate::error::{Error, Result};
+
+/// A type of body that can be read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaType {
+    /// TensorFlow Serving's own.
+    Json,
+    /// The bytes of one string.
+    Octets,
+    /// A picture.
+    Image,
+}
+
+impl MediaType {
+    /// All that a request may have.
+    pub const REQUESTS: [Self; 3] = [Self::Json, Self::Octets, Self::Image];
+
+    /// All that a reply may have.
+    pub const REPLIES: [Self; 1] = [Self::Json];
+
+    /// The name that this type is answered with, and the first of those that it is known by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Octets => "application/octet-stream",
+            Self::Image => "image/*",
+        }
+    }
+
+    /// The type of a name in lower case, without parameters.
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "" | "application/json" | "text/json" | "text/plain" | "application/x-www-form-urlencoded" => {
+                Self::Json
+            }
+            "application/octet-stream" => Self::Octets,
+            _ if name.starts_with("image/") => Self::Image,
+            _ if name.starts_with("application/") && name.ends_with("+json") => Self::Json,
+            _ => return None,
+        })
+    }
+
+    /// The type of the reply where the client has no preference: that of the request, if it can be one.
+    fn usual_reply(self) -> Self {
+        if Self::REPLIES.contains(&self) { self } else { Self::Json }
+    }
+}
+
+/// What client and bridge agree on before the body is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agreement {
+    /// The type of the request's body.
+    pub request: MediaType,
+    /// The header that says so, with its parameters; empty if there was none.
+    pub content_type: String,
+    /// The type of the reply's body.
+    pub reply: MediaType,
+    /// What the query says.
+    pub parameters: Parameters,
+}
+
+impl Agreement {
+    /// What a request with this `Content-Type`, these values of `Accept` and this query agrees on.
+    ///
+    /// # Errors
+    ///
+    /// 415 for a type that cannot be read and 406 for one that cannot be written, each with a list of those
+    /// that can; `INVALID_ARGUMENT` for parameters that cannot be understood.
+    pub fn new<'a>(
+        content_type: Option<&str>,
+        accept: impl IntoIterator<Item = &'a str>,
+        query: Option<&str>,
+    ) -> Result<Self> {
+        let content_type = content_type.unwrap_or_default();
+        let (name, _) = content_type.split_once(';').unwrap_or((content_type, ""));
+        let request = MediaType::from_name(&name.trim().to_ascii_lowercase()).ok_or_else(|| {
+            let types = list(&MediaType::REQUESTS);
+            let name = name.trim();
+            Error::unsupported_media_type(format!(
+                "Bodies of type {name:?} cannot be read; these can: {types}"
+            ))
+        })?;
+        let reply = choose(accept, request.usual_reply()).ok_or_else(|| {
+            let types = list(&MediaType::REPLIES);
+            Error::not_acceptable(format!("The reply can be of these types: {types}"))
+        })?;
+        // JSON is what nearly all of them have, and nobody asks for what its header was.
+        let content_type = if request == MediaType::Json { "" } else { content_type };
+        let parameters = Parameters::parse(query.unwrap_or_default())?;
+        Ok(Self { request, content_type: content_type.to_owned(), reply, parameters })
+    }
+}
+
+fn list(types: &[MediaType]) -> String {
+    types.iter().map(|media_type| media_type.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// The type that a client likes best, and of those that it likes equally the usual one or else the first that
+/// it names.
+fn choose<'a>(accept: impl IntoIterator<Item = &'a str>, usual: MediaType) -> Option<MediaType> {
+    let mut best: Option<(MediaType, Rank)> = None;
+    let mut is_any = true;
+    for range in accept.into_iter().flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        if name.is_empty() {
+            continue;
+        }
+        is_any = false;
+        let weight =
+            parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q="))).map_or(1.0, weight);
+        let media_type = match name.as_str() {
+            "*/*" => Some(usual),
+            _ => match name.strip_suffix("/*") {
+                Some(kind) if usual.name().starts_with(kind) => Some(usual),
+                Some(kind) => MediaType::REPLIES.into_iter().find(|known| known.name().starts_with(kind)),
+                None => MediaType::from_name(&name),
+            },
+        };
+        let Some(media_type) = media_type.filter(|known| MediaType::REPLIES.contains(known)) else {
+            continue;
+        };
+        let rank = Rank { weight, is_exact: !name.ends_with('*'), is_usual: media_type == usual };
+        if weight > 0.0 && best.is_none_or(|(_, other)| rank > other) {
+            best = Some((media_type, rank));
+        }
+    }
+    if is_any { Some(usual) } else { best.map(|(media_type, _)| media_type) }
+}
+
+/// How much a client likes a type.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+struct Rank {
+    weight: f32,
+    is_exact: bool,
+    is_usual: bool,
+}
+
+/// The weight of a type; all of it if it cannot be read.
+fn weight(text: &str) -> f32 {
+    text.parse().ok().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agree(content_type: Option<&str>, accept: &[&str]) -> Result<(MediaType, MediaType)> {
+        Agreement::new(content_type, accept.iter().copied(), None).map(|it| (it.request, it.reply))
+    }
+
+    #[test]
+    fn what_means_nothing_else_is_json() {
+        for content_type in [
+            None,
+            Some(""),
+            Some("application/json; charset=utf-8"),
+            Some("Application/JSON"),
+            Some("application/x-www-form-urlencoded"),
+            Some("text/plain;charset=UTF-8"),
+            Some("application/vnd.api+json"),
+        ] {
+            assert_eq!(agree(content_type, &[]).unwrap().0, MediaType::Json, "{content_type:?}");
+        }
+        assert_eq!(agree(Some("image/jpeg"), &[]).unwrap().0, MediaType::Image);
+        assert_eq!(agree(Some("application/octet-stream"), &[]).unwrap().0, MediaType::Octets);
+    }
+
+    #[test]
+    fn unknown_types_are_refused_with_a_list() {
+        let error = agree(Some("application/cbor; x=1"), &[]).unwrap_err();
+        assert_eq!(error.status(), 415);
+        let expected = "Bodies of type \"application/cbor\" cannot be read; these can: application/json, ";
+        assert!(error.message().starts_with(expected), "{error}");
+        let error = agree(None, &["text/html, application/xml;q=0.9"]).unwrap_err();
+        assert_eq!(error.status(), 406);
+        assert!(error.message().contains("application/json"), "{error}");
+        assert_eq!(agree(None, &["application/json;q=0"]).unwrap_err().status(), 406);
+    }
+
+    #[test]
+    fn browsers_and_curl_get_what_is_usual() {
+        for accept in
+            [&["*/*"][..], &["text/html,application/xhtml+xml,*/*;q=0.8"], &["application/*"], &[], &[""]]
+        {
+            assert_eq!(agree(None, accept).unwrap().1, MediaType::Json, "{accept:?}");
+        }
+    }
+}

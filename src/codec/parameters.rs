@@ -1,0 +1,79 @@
+//! What the query of a predict request says: what a body of its type has no place for.
+//!
+//! ```text
+//! POST /v1/models/m:predict?signature_name=serving_default&input=x&outputs=scores,labels
+//! ```
+//!
+//! What is not listed here is ignored, as TensorFlow Serving ignores all of it.
+
+use percent_encoding::percent_decode_str;
+
+use crate::error::{Error, Result};
+
+/// The parameters that are known. Each is what it is if the query does not name it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Parameters {
+    /// The signature to run; a body that names one comes first.
+    pub signature_name: Option<String>,
+    /// The input that a body without names is for.
+    pub input: Option<String>,
+    /// The outputs that are wanted, empty for all; a body that names some comes first.
+    pub outputs: Vec<String>,
+}
+
+impl Parameters {
+    /// Reads a query; of each parameter the first one counts.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a known parameter whose value cannot be read.
+    pub fn parse(query: &str) -> Result<Self> {
+        let mut parameters = Self::default();
+        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match key {
+                "signature_name" => set(&mut parameters.signature_name, text(key, value)?),
+                "input" => set(&mut parameters.input, text(key, value)?),
+                "outputs" if parameters.outputs.is_empty() => {
+                    let names = text(key, value)?;
+                    let names = names.split(',').filter(|name| !name.is_empty());
+                    parameters.outputs = names.map(str::to_owned).collect();
+                }
+                _ => {}
+            }
+        }
+        Ok(parameters)
+    }
+}
+
+fn set<T>(place: &mut Option<T>, value: T) {
+    place.get_or_insert(value);
+}
+
+/// The text that a value stands for: `%20` and `+` are spaces.
+fn text(key: &str, value: &str) -> Result<String> {
+    let value = value.replace('+', " ");
+    match percent_decode_str(&value).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(Error::invalid_argument(format!("The parameter {key} is no UTF-8"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_parameters_are_read_and_others_ignored() {
+        let parameters =
+            Parameters::parse("pretty&signature_name=a%20b+c&input=x&input=y&outputs=a,,b&more=1").unwrap();
+        let expected = Parameters {
+            signature_name: Some("a b c".to_owned()),
+            input: Some("x".to_owned()),
+            outputs: vec!["a".to_owned(), "b".to_owned()],
+        };
+        assert_eq!(parameters, expected);
+        assert_eq!(Parameters::parse("").unwrap(), Parameters::default());
+        let error = Parameters::parse("input=%ff").unwrap_err();
+        assert_eq!(error.message(), "The parameter input is no UTF-8");
+    }
+}
