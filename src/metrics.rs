@@ -1,13 +1,14 @@
 //! What is counted and measured of a running bridge, and its text.
 //!
 //! Label sets are closed: verbs, status codes and other lists that are written down here, and models
-//! that a backend has confirmed, never anything a client makes up. To count a request costs less than a
-//! microsecond; what others hold meanwhile is held for some nanoseconds. `deploy/OBSERVABILITY.md` lists all of it.
+//! that a backend has confirmed, never anything a client makes up. To count a request takes a fraction of a
+//! microsecond, and makes no thread wait for another. `deploy/OBSERVABILITY.md` lists all of it.
 
 mod guards;
 mod process;
 mod register;
 mod requests;
+mod tally;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,14 +17,13 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tonic::Code;
 
 use crate::error::{Error, Result};
-use crate::record::{Limit, Part, Record, Size};
-use register::{counter, counters, gauge, gauges, times};
-use requests::{Requests, VERBS, verb_index};
+use crate::record::{Limit, Record};
+use register::{counter, counters, gauge, gauges};
+use requests::Requests;
 
 pub use guards::{BackendCall, Connected, Handshake, Present};
 
@@ -35,10 +35,6 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Metrics {
     registry: Registry,
     requests: Requests,
-    seconds: [Histogram; VERBS.len()],
-    /// By part, and writing, which is none of the record's.
-    parts: [Histogram; PARTS.len()],
-    sizes: [Histogram; SIZES.len()],
     in_flight: Gauge,
     queued: Gauge,
     memory_held: Gauge,
@@ -53,21 +49,6 @@ pub struct Metrics {
     handshakes: [Counter; HANDSHAKES.len()],
     limits: [Counter; Limit::ALL.len()],
 }
-
-/// From 256 bytes to a gibibyte, each four times the one before.
-const FIRST_SIZE: u32 = 1 << 8;
-const SIZE_BUCKETS: u16 = 12;
-
-/// The parts of a request in the order of [`Part::ALL`], and the one that follows them.
-const PARTS: [&str; 6] = ["read", "decode", "queue", "backend", "encode", "write"];
-
-/// The sizes that are measured, with what they are.
-const SIZES: [(&str, &str); 4] = [
-    ("tfbridge_request_body", "Bodies of requests, as they arrive"),
-    ("tfbridge_response_body", "Bodies of responses, as they leave"),
-    ("tfbridge_request_message", "Messages to backends"),
-    ("tfbridge_reply_message", "Messages from backends"),
-];
 
 /// The states of backends.
 const STATES: [&str; 2] = ["ready", "ejected"];
@@ -157,26 +138,6 @@ impl Metrics {
         registry.register_collector(Box::new(process::Process::new()));
         Self {
             requests: Requests::register(&mut registry),
-            seconds: times(
-                &mut registry,
-                "tfbridge_request",
-                "Time from a request's head to the last byte of its response",
-                "verb",
-                VERBS,
-            ),
-            parts: times(
-                &mut registry,
-                "tfbridge_request_part",
-                "Time of a request's parts, which may overlap",
-                "part",
-                PARTS,
-            ),
-            sizes: SIZES.map(|(name, help)| {
-                let bounds = (0..SIZE_BUCKETS).map(|power| f64::from(FIRST_SIZE) * 4_f64.powi(power.into()));
-                let sizes = Histogram::new(bounds);
-                registry.register_with_unit(name, help, Unit::Bytes, sizes.clone());
-                sizes
-            }),
             in_flight: gauge(&mut registry, "tfbridge_requests_in_flight", "Requests that are worked on"),
             queued: gauge(&mut registry, "tfbridge_requests_queued", "Requests that wait for their turn"),
             memory_held: gauge(
@@ -248,25 +209,7 @@ impl Metrics {
 
     /// Counts a request that is over, with all that was learnt of it.
     pub fn answered(&self, answer: &Answer, record: &Record) {
-        let verb = verb_index(answer.verb);
-        record.with_subject(|subject| self.requests.count(verb, answer.code, subject));
-        self.seconds[verb].observe(answer.total.as_secs_f64());
-        let parts = Part::ALL.map(|part| record.took(part));
-        for (histogram, took) in self.parts.iter().zip(parts.into_iter().chain([answer.write])) {
-            if let Some(took) = took {
-                histogram.observe(took.as_secs_f64());
-            }
-        }
-        let sizes = [
-            record.size(Size::Body),
-            answer.bytes as u64,
-            record.size(Size::Request),
-            record.size(Size::Reply),
-        ];
-        for (histogram, size) in self.sizes.iter().zip(sizes).filter(|(_, size)| *size > 0) {
-            #[expect(clippy::cast_precision_loss, reason = "sizes beyond 2^53 need not be exact")]
-            histogram.observe(size as f64);
-        }
+        self.requests.count(answer, record);
         for limit in Limit::ALL.into_iter().filter(|limit| record.has_hit(*limit)) {
             self.limit_hit(limit);
         }
@@ -356,6 +299,7 @@ fn signed(count: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Part, Size};
 
     #[test]
     fn a_request_is_in_all_metrics_that_it_belongs_to() {

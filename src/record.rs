@@ -112,7 +112,7 @@ impl Limit {
 
 /// Which model a request was for. Names are those that a backend has confirmed: what clients make up is
 /// not among them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject {
     /// The model.
     pub model: String,
