@@ -172,6 +172,8 @@ async fn certificates_change_under_load_without_a_failure() {
     let files = Arc::new(Files::new());
     let bridge = bridge(|config| config.server.tls = Some(files.tls(false))).await;
     let address = bridge.address;
+    // It has read its first certificate before there is another one.
+    shown(&files, address).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..4 {
