@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::sync::oneshot;
 
-use super::serve::ApiArguments;
+use super::serve::{AdminAddress, ApiArguments, admin_address};
+use crate::Listeners;
 use crate::config::{Backend, UpstreamConfig};
 use crate::error::{Error, Result};
 use crate::mock::{self, Models};
@@ -16,6 +17,9 @@ pub(super) struct Arguments {
     /// The address to serve the REST API on.
     #[arg(long, env = "TFBRIDGE_LISTEN", default_value = "127.0.0.1:8501", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// The address of the admin port, with health, state and metrics, or `unix:/PATH`; `off` for none.
+    #[arg(long, env = "TFBRIDGE_ADMIN_LISTEN", default_value = "off", value_name = "ADDRESS", value_parser = admin_address)]
+    admin_listen: AdminAddress,
     #[command(flatten)]
     api: ApiArguments,
 }
@@ -27,6 +31,7 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
         listener.local_addr().map_err(|error| Error::internal("The demo has no address").with_source(error))
     };
     let (listen, backend_address) = (address(&listener)?, address(&backend)?);
+    let listeners = Listeners { api: vec![listener.into()], admin: arguments.admin_listen.bind()? };
     let (stop_backend, backend_stopped) = oneshot::channel::<()>();
     let models = mock::serve(backend, Models::builtin(), async {
         let _ = backend_stopped.await;
@@ -34,7 +39,7 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
     let config = arguments.api.into_config(UpstreamConfig::new(vec![Backend::at(backend_address)]))?;
     print_examples(listen, if config.server.tls.is_some() { "https" } else { "http" });
     let bridge = async {
-        let result = crate::run(config, listener, shutdown).await;
+        let result = crate::run(config, listeners, shutdown).await;
         // The models go last, when no request needs them any more.
         drop(stop_backend);
         result

@@ -54,7 +54,18 @@ pub(super) struct Arguments {
 /// The address of the admin port, if there is one. A type of its own, since an `Option` would mean
 /// to clap that the flag may be absent.
 #[derive(Debug, Clone)]
-struct AdminAddress(Option<Listen>);
+pub(super) struct AdminAddress(Option<Listen>);
+
+impl AdminAddress {
+    /// Opens the port, if there is to be one.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if it cannot be opened.
+    pub(super) fn bind(&self) -> Result<Option<Listener>> {
+        self.0.as_ref().map_or(Ok(None), |listen| Listener::bind(listen).map(|mut bound| bound.pop()))
+    }
+}
 
 /// What concerns requests and replies, whatever the backend is.
 #[derive(Debug, clap::Args)]
@@ -164,10 +175,7 @@ pub(super) async fn run(
     for listen in &arguments.listen {
         api.extend(Listener::bind(listen)?);
     }
-    let admin = match &arguments.admin_listen.0 {
-        Some(listen) => Listener::bind(listen)?.pop(),
-        None => None,
-    };
+    let admin = arguments.admin_listen.bind()?;
     let mut hangups = super::listen(SignalKind::hangup())?;
     let backends: Vec<_> = config.upstream.backends.iter().map(ToString::to_string).collect();
     let listen: Vec<_> = api.iter().map(Listener::address).collect();
@@ -190,7 +198,7 @@ pub(super) async fn run(
     }
 }
 
-fn admin_address(text: &str) -> Result<AdminAddress, String> {
+pub(super) fn admin_address(text: &str) -> Result<AdminAddress, String> {
     match text {
         "off" => Ok(AdminAddress(None)),
         address => match address.parse() {

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::client::Client;
+use crate::program::Program;
 use crate::scripted::{Script, Scripted};
 
 /// A bridge with an admin port: both addresses, and what ends it.
@@ -239,4 +240,19 @@ async fn the_status_shows_signatures_and_settings_but_no_secrets() {
     for secret in ["hunter2", "operator", "mobile", &hash] {
         assert!(!response.text().contains(secret), "{status}");
     }
+}
+
+#[test]
+fn the_demo_has_an_admin_port_if_it_is_told_to() {
+    use std::io::{Read, Write};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("admin.sock");
+    let mut demo = Program::demo(&["--admin-listen", &format!("unix:{}", path.display())]);
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.contains("\ntfbridge_requests_in_flight 0\n"), "{response}");
+    demo.end();
 }
