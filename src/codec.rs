@@ -17,7 +17,6 @@
 
 pub mod body;
 mod column;
-#[allow(dead_code, reason = "the formats that need it are on their way")]
 mod dense;
 mod document;
 pub mod dtype;
@@ -40,6 +39,7 @@ mod shortest;
 pub mod signature;
 pub mod stream;
 mod tensor;
+mod top_k;
 mod writer;
 
 pub use limits::Limits;

@@ -3,6 +3,8 @@
 //! Each type is a file of its own beside this one. To read is to make tensors for the inputs of a signature,
 //! and to settle how the reply is to look; to write is to do that with the tensors of a reply.
 
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
 
 use super::limits::Limits;
@@ -11,6 +13,7 @@ use super::octets;
 use super::predict::{self, Format, Inputs, Predict, check_input_shapes};
 use super::signature::{Input, Signature, Signatures};
 use super::stream::Stream;
+use super::top_k;
 use super::writer::NanStyle;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::PredictResponse;
@@ -33,6 +36,41 @@ pub struct Decoded {
 pub enum Form {
     /// As TensorFlow Serving has it.
     Json(Format),
+    /// With the best of the scores in place of all of them.
+    Top {
+        /// How the rest is written.
+        form: Box<Self>,
+        /// How many of them.
+        count: NonZeroUsize,
+    },
+}
+
+impl Form {
+    /// The same with so many of the best scores, if a number is given.
+    #[must_use]
+    pub fn top(self, count: Option<NonZeroUsize>) -> Self {
+        match count {
+            Some(count) => Self::Top { form: Box::new(self), count },
+            None => self,
+        }
+    }
+
+    /// True if a reply has an entry for each row, for which the first dimension of an output is needed.
+    fn is_row_wise(&self) -> bool {
+        match self {
+            Self::Json(format) => *format == Format::Row,
+            Self::Top { form, .. } => form.is_row_wise(),
+        }
+    }
+
+    /// About how many bytes a reply takes while it is written, if its outputs have `size`.
+    #[must_use]
+    pub fn memory(&self, reply: &PredictResponse, size: usize) -> usize {
+        match self {
+            Self::Json(_) => size.saturating_mul(2),
+            Self::Top { count, .. } => top_k::memory(reply, count.get(), size),
+        }
+    }
 }
 
 /// A reply as it is sent.
@@ -71,6 +109,7 @@ pub fn decode(
         MediaType::Octets | MediaType::Image => octets::decode(agreement, body, signatures, &rules.limits)?,
     };
     decoded.output_filter.clone_from(&agreement.parameters.outputs);
+    decoded.form = decoded.form.top(agreement.parameters.top_k);
     if let Some(signatures) = signatures.filter(|_| rules.check_shapes) {
         check_input_shapes(&decoded.inputs, signatures.get(&decoded.signature_name)?)?;
     }
@@ -94,8 +133,9 @@ fn decode_json(
         }
         None => predict::decode_guessed(body, &rules.limits)?,
     };
-    let Predict { signature_name, format, inputs, output_filter } = predict;
-    Ok(Decoded { signature_name, inputs, output_filter, form: form(agreement.reply, format) })
+    let Predict { signature_name, format, inputs, output_filter, top_k } = predict;
+    let form = form(agreement.reply, format).top(top_k.or(agreement.parameters.top_k));
+    Ok(Decoded { signature_name, inputs, output_filter, form })
 }
 
 /// The form of a reply of this type to a request that is laid out like this.
@@ -116,6 +156,10 @@ pub fn encode(form: &Form, reply: &PredictResponse, nan: NanStyle) -> Result<Enc
         Form::Json(format) => {
             let body = predict::encode(&reply.outputs, *format, nan)?;
             Ok(Encoded { body, content_type: MediaType::Json.name() })
+        }
+        Form::Top { form, count } => {
+            let outer = usize::from(form.is_row_wise());
+            encode(form, &top_k::select(reply, count.get(), outer)?, nan)
         }
     }
 }

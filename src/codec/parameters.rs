@@ -1,10 +1,12 @@
 //! What the query of a predict request says: what a body of its type has no place for.
 //!
 //! ```text
-//! POST /v1/models/m:predict?signature_name=serving_default&input=x&outputs=scores,labels
+//! POST /v1/models/m:predict?signature_name=serving_default&input=x&outputs=scores,labels&top_k=5
 //! ```
 //!
 //! What is not listed here is ignored, as TensorFlow Serving ignores all of it.
+
+use std::num::NonZeroUsize;
 
 use percent_encoding::percent_decode_str;
 
@@ -19,6 +21,8 @@ pub struct Parameters {
     pub input: Option<String>,
     /// The outputs that are wanted, empty for all; a body that names some comes first.
     pub outputs: Vec<String>,
+    /// How many of the best scores are wanted in place of all; a body that says how many comes first.
+    pub top_k: Option<NonZeroUsize>,
 }
 
 impl Parameters {
@@ -38,6 +42,7 @@ impl Parameters {
                     let names = names.split(',').filter(|name| !name.is_empty());
                     parameters.outputs = names.map(str::to_owned).collect();
                 }
+                "top_k" => set(&mut parameters.top_k, count(key, &text(key, value)?)?),
                 _ => {}
             }
         }
@@ -47,6 +52,13 @@ impl Parameters {
 
 fn set<T>(place: &mut Option<T>, value: T) {
     place.get_or_insert(value);
+}
+
+/// A number from 1.
+fn count(key: &str, text: &str) -> Result<NonZeroUsize> {
+    text.parse().map_err(|_| {
+        Error::invalid_argument(format!("The parameter {key} must be a whole number from 1, not {text:?}"))
+    })
 }
 
 /// The text that a value stands for: `%20` and `+` are spaces.
@@ -65,15 +77,24 @@ mod tests {
     #[test]
     fn known_parameters_are_read_and_others_ignored() {
         let parameters =
-            Parameters::parse("pretty&signature_name=a%20b+c&input=x&input=y&outputs=a,,b&more=1").unwrap();
+            Parameters::parse("pretty&signature_name=a%20b+c&input=x&input=y&outputs=a,,b&top_k=3&more=1")
+                .unwrap();
         let expected = Parameters {
             signature_name: Some("a b c".to_owned()),
             input: Some("x".to_owned()),
             outputs: vec!["a".to_owned(), "b".to_owned()],
+            top_k: NonZeroUsize::new(3),
         };
         assert_eq!(parameters, expected);
         assert_eq!(Parameters::parse("").unwrap(), Parameters::default());
         let error = Parameters::parse("input=%ff").unwrap_err();
         assert_eq!(error.message(), "The parameter input is no UTF-8");
+        for query in ["top_k=0", "top_k=", "top_k=1.5", "top_k=-1"] {
+            let error = Parameters::parse(query).unwrap_err();
+            assert!(
+                error.message().starts_with("The parameter top_k must be a whole number from 1"),
+                "{error}"
+            );
+        }
     }
 }

@@ -6,7 +6,7 @@
 //!   the only input or an object with a value for every input;
 //! - `inputs`, the columnar format: a value for the only input, or an object of them;
 //!
-//! and optionally `signature_name` and `output_filter`; other members are ignored. The values
+//! and optionally `signature_name`, `output_filter` and `top_k`; other members are ignored. The values
 //! are decoded in the same pass that finds the members, with the signature named so far: only
 //! a `signature_name` that follows the values makes it read them again.
 //!
@@ -20,11 +20,12 @@ mod row;
 mod shapes;
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 
 use super::document::{self, SignatureName};
-use super::fault::Fault;
+use super::fault::{Fault, Value};
 use super::limits::Limits;
 use super::reader::Reader;
 use super::signature::{Signature, Signatures};
@@ -56,6 +57,8 @@ pub struct Predict {
     pub inputs: HashMap<String, TensorProto>,
     /// The outputs that the client wants; empty for all.
     pub output_filter: Vec<String>,
+    /// How many of the best scores it wants in place of all.
+    pub top_k: Option<NonZeroUsize>,
 }
 
 /// Decodes a predict body with the signatures of the model that it is for.
@@ -121,12 +124,13 @@ pub fn decode_after(
     };
     let output_filter = members.output_filter.transpose().map_err(|fault| fault.into_error(body))?;
     let output_filter = output_filter.unwrap_or_default();
+    let top_k = members.top_k.transpose().map_err(|fault| fault.into_error(body))?;
     let inputs = match attempt {
         Some((name, result)) if name == signature_name => result,
         _ => decode_values(&mut Reader::inside(body, start, 1, limits), body, format, signature),
     };
     match inputs {
-        Ok(inputs) => Ok(Predict { signature_name, format, inputs, output_filter }),
+        Ok(inputs) => Ok(Predict { signature_name, format, inputs, output_filter, top_k }),
         Err(fault) => Err(values_error(fault, body, format)),
     }
 }
@@ -179,6 +183,7 @@ struct Members {
     /// Where the value of `inputs` starts.
     inputs: Option<usize>,
     output_filter: Option<Result<Vec<String>, Fault>>,
+    top_k: Option<Result<NonZeroUsize, Fault>>,
 }
 
 impl Members {
@@ -196,6 +201,7 @@ impl Members {
                 b"inputs" => (&mut self.inputs, Format::Columnar),
                 b"signature_name" => return self.signature_name.read(reader),
                 b"output_filter" => return self.read_output_filter(reader),
+                b"top_k" => return self.read_top_k(reader),
                 _ => return reader.skip_value(),
             };
             if place.is_some() {
@@ -217,6 +223,19 @@ impl Members {
             Err(fault) if fault.ends_text() => return Err(fault),
             result => self.output_filter = result.transpose(),
         }
+        Ok(())
+    }
+
+    fn read_top_k(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let start = reader.at;
+        reader.skip_value()?;
+        let text = reader.bytes.get(start..reader.at).and_then(|text| std::str::from_utf8(text).ok());
+        let count = text.and_then(|text| text.parse().ok());
+        let count = count.ok_or_else(|| {
+            let value = Value::at(reader.bytes, start).text;
+            Fault::text(start, format!("JSON Value: {value} must be a whole number from 1"))
+        });
+        self.top_k.get_or_insert(count);
         Ok(())
     }
 }

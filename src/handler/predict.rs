@@ -67,7 +67,7 @@ impl Bridge {
         let size = reply_size(&reply);
         // The body and its tensors have gone.
         call.memory.settle(size);
-        call.memory.hold(size.saturating_mul(2))?;
+        call.memory.hold(form.memory(&reply, size))?;
         let encode = offload(size, &call.memory, move || body::encode(&form, &reply, nan));
         let encoded = call.record.measure(Part::Encode, encode).await?;
         self.reply_of(encoded, model_version, call)

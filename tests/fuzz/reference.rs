@@ -64,13 +64,19 @@ pub fn predict(body: &Json, signatures: &Signatures) -> Option<Predict> {
         Some((_, Json::List(items))) => items.iter().map(string).collect::<Option<_>>()?,
         _ => Vec::new(),
     };
+    // And another one: a whole number from 1.
+    let top_k = match body.get("top_k") {
+        None => None,
+        Some(Json::Number(count)) => Some(count.parse().ok()?),
+        Some(_) => return None,
+    };
     let inputs = &signatures.get(&signature_name).ok()?.inputs;
     let (format, tensors) = match (body.get("instances"), body.get("inputs")) {
         (Some(Json::List(rows)), None) => (Format::Row, from_rows(rows, inputs)?),
         (None, Some(value)) => (Format::Columnar, from_columns(value, inputs)?),
         _ => return None,
     };
-    Some(Predict { signature_name, format, inputs: tensors, output_filter })
+    Some(Predict { signature_name, format, inputs: tensors, output_filter, top_k })
 }
 
 fn string(json: &Json) -> Option<String> {

@@ -53,6 +53,7 @@ mod support;
 mod swaps;
 mod telemetry;
 mod tidy;
+mod top_k;
 mod traces;
 mod transport;
 mod untold;
