@@ -35,6 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         // Every `bytes` field becomes `Bytes`, so that tensors are read from a reply without a copy.
         .bytes(".")
+        // The features of an example are in order, so that the same ones make the same string.
+        .btree_map(".tensorflow.Features")
+        .btree_map(".tensorflow.FeatureLists")
         .include_file("protos.rs")
         .compile_fds(protox::compile(ROOTS.into_iter().chain(WRITTEN), ["proto"])?)?;
     Ok(())

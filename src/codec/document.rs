@@ -70,6 +70,11 @@ impl SignatureName {
         self.name.as_deref().unwrap_or_default()
     }
 
+    /// The name, which is the reader's from then on.
+    pub(crate) fn take(&mut self) -> Result<String, Fault> {
+        std::mem::take(self).finish()
+    }
+
     /// The name, empty if there is none.
     pub(crate) fn finish(self) -> Result<String, Fault> {
         self.fault.map_or_else(|| Ok(self.name.unwrap_or_default()), Err)

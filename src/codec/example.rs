@@ -6,8 +6,9 @@
 
 mod multi_inference;
 mod results;
+pub(crate) mod serialized;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -57,7 +58,7 @@ fn decode_members(body: &Bytes, verb: &str, limits: &Limits) -> Result<Examples,
 }
 
 /// Where the values of the members of an [`Input`] start; of each name the first one counts.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct InputPlaces {
     context: Option<usize>,
     examples: Option<usize>,
@@ -99,6 +100,20 @@ impl InputPlaces {
 }
 
 fn examples(reader: &mut Reader<'_>) -> Result<Vec<Example>, Fault> {
+    let mut examples = Vec::new();
+    open_examples(reader)?;
+    loop {
+        reader.peek();
+        within(examples.len(), reader)?;
+        examples.push(example(reader)?);
+        if !reader.next_element()? {
+            return Ok(examples);
+        }
+    }
+}
+
+/// Takes the start of a list that has an entry.
+fn open_examples(reader: &mut Reader<'_>) -> Result<(), Fault> {
     let start = reader.at;
     if reader.byte() != b'[' {
         let text = Value::at(reader.bytes, start).text;
@@ -107,18 +122,10 @@ fn examples(reader: &mut Reader<'_>) -> Result<Vec<Example>, Fault> {
             format!("JSON Value: {text} Expecting 'examples' value to be an list/array"),
         ));
     }
-    let mut examples = Vec::new();
-    let mut more = reader.open_array()?;
-    while more {
-        reader.peek();
-        within(examples.len(), reader)?;
-        examples.push(example(reader)?);
-        more = reader.next_element()?;
-    }
-    if examples.is_empty() {
+    if !reader.open_array()? {
         return Err(Fault::text(start, "JSON Value: [] 'examples' value is an empty array"));
     }
-    Ok(examples)
+    Ok(())
 }
 
 /// Checks that a list of so many entries may have one more, which is next.
@@ -133,7 +140,7 @@ fn example(reader: &mut Reader<'_>) -> Result<Example, Fault> {
         let kind = Value::at(reader.bytes, reader.at).kind;
         return Err(Fault::text(reader.at, format!("Example must be JSON object but got JSON {kind}")));
     }
-    let mut feature = HashMap::new();
+    let mut feature = BTreeMap::new();
     let mut more = reader.open_object()?;
     while more {
         within(feature.len(), reader)?;

@@ -5,6 +5,8 @@
 //! - `instances`, the row format: a list with one entry per row of the batch, each a value for
 //!   the only input or an object with a value for every input;
 //! - `inputs`, the columnar format: a value for the only input, or an object of them;
+//! - `examples`, rows as well: objects of features, which become the strings of the only input, with
+//!   `example_format` and `context` as [`serialized`] has them;
 //!
 //! and optionally `signature_name`, `output_filter` and `top_k`; other members are ignored. The values
 //! are decoded in the same pass that finds the members, with the signature named so far: only
@@ -14,6 +16,7 @@
 //! inputs and their dtypes in them.
 
 mod columnar;
+mod examples;
 mod guess;
 mod reply;
 mod row;
@@ -25,6 +28,7 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 
 use super::document::{self, SignatureName};
+use super::example::serialized;
 use super::fault::{Fault, Value};
 use super::limits::Limits;
 use super::reader::Reader;
@@ -110,9 +114,20 @@ pub fn decode_after(
         })
         .map_err(|fault| fault.into_error(body))?;
 
-    let signature_name = members.signature_name.finish().map_err(|fault| fault.into_error(body))?;
+    let signature_name = members.signature_name.take().map_err(|fault| fault.into_error(body))?;
     let signature = signatures.get(&signature_name)?;
     let (format, start) = match (members.instances, members.inputs) {
+        (None, None) if members.examples.examples().is_some() => {
+            let inputs = examples::decode(&members.examples, body, signature, limits)?;
+            let format = Format::Row;
+            let (output_filter, top_k) = members.wishes(body)?;
+            return Ok(Predict { signature_name, format, inputs, output_filter, top_k });
+        }
+        _ if members.examples.examples().is_some() => {
+            return Err(Error::invalid_argument(
+                "Not formatted correctly expecting only one of 'inputs', 'instances' or 'examples' keys to exist",
+            ));
+        }
         (Some(start), None) => (Format::Row, start),
         (None, Some(start)) => (Format::Columnar, start),
         (None, None) => return Err(Error::invalid_argument("Missing 'inputs' or 'instances' key")),
@@ -122,9 +137,7 @@ pub fn decode_after(
             ));
         }
     };
-    let output_filter = members.output_filter.transpose().map_err(|fault| fault.into_error(body))?;
-    let output_filter = output_filter.unwrap_or_default();
-    let top_k = members.top_k.transpose().map_err(|fault| fault.into_error(body))?;
+    let (output_filter, top_k) = members.wishes(body)?;
     let inputs = match attempt {
         Some((name, result)) if name == signature_name => result,
         _ => decode_values(&mut Reader::inside(body, start, 1, limits), body, format, signature),
@@ -182,6 +195,7 @@ struct Members {
     instances: Option<usize>,
     /// Where the value of `inputs` starts.
     inputs: Option<usize>,
+    examples: serialized::Places,
     output_filter: Option<Result<Vec<String>, Fault>>,
     top_k: Option<Result<NonZeroUsize, Fault>>,
 }
@@ -202,7 +216,10 @@ impl Members {
                 b"signature_name" => return self.signature_name.read(reader),
                 b"output_filter" => return self.read_output_filter(reader),
                 b"top_k" => return self.read_top_k(reader),
-                _ => return reader.skip_value(),
+                _ => {
+                    self.examples.see(key, reader.at);
+                    return reader.skip_value();
+                }
             };
             if place.is_some() {
                 return reader.skip_value();
@@ -213,6 +230,13 @@ impl Members {
                 _ => values(reader, format, self.signature_name.so_far()),
             }
         })
+    }
+
+    /// What is said of the reply.
+    fn wishes(self, body: &[u8]) -> Result<(Vec<String>, Option<NonZeroUsize>)> {
+        let output_filter = self.output_filter.transpose().map_err(|fault| fault.into_error(body))?;
+        let top_k = self.top_k.transpose().map_err(|fault| fault.into_error(body))?;
+        Ok((output_filter.unwrap_or_default(), top_k))
     }
 
     fn read_output_filter(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 //!
 //! The bounds are generous, for what is not needed is given back; they hold whatever a body says.
 
-use memchr::memchr_iter;
+use memchr::{memchr_iter, memmem};
 
 use crate::codec::media::MediaType;
 use crate::codec::signature::Signatures;
@@ -20,10 +20,20 @@ const VALUE: usize = 48;
 /// The most bytes that the tensors of a part of a predict body take while it is decoded.
 pub(super) fn of_tensors(media_type: MediaType, bytes: &[u8], signatures: Option<&Signatures>) -> usize {
     match media_type {
+        MediaType::Json if may_be_examples(bytes, signatures) => {
+            of_json(bytes, signatures).max(of_examples(bytes))
+        }
         MediaType::Json => of_json(bytes, signatures),
         // The body itself is the string.
         MediaType::Octets | MediaType::Image => STRING,
     }
+}
+
+/// True if there may be examples in a body, which take more memory than their text says. Names may be written
+/// with escapes.
+fn may_be_examples(text: &[u8], signatures: Option<&Signatures>) -> bool {
+    signatures.is_none_or(Signatures::has_strings)
+        && (memmem::find(text, b"\"examples\"").is_some() || memmem::find(text, b"\\u").is_some())
 }
 
 /// Between two numbers there is a comma, around each string there are quotes.

@@ -164,8 +164,11 @@ impl Bridge {
             body::decode(&agreement, &bytes, known.signatures.as_ref(), &rules, stream)
         })
         .await?;
-        // A string is in the body and in the message to the backend.
-        call.memory.settle(2 * body.len() + decoded.inputs.values().map(size_of_tensor).sum::<usize>());
+        // A string is in the body and in the message to the backend, if it is not one of our own making.
+        let strings: usize =
+            decoded.inputs.values().flat_map(|tensor| &tensor.string_val).map(Bytes::len).sum();
+        let tensors: usize = decoded.inputs.values().map(size_of_tensor).sum();
+        call.memory.settle(2 * body.len().max(strings) + tensors);
         Ok(decoded)
     }
 }

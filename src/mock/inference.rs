@@ -4,7 +4,7 @@
 //! to the graph as they are; what is in them is the graph's affair. The built-in models give
 //! scores and no labels.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -170,7 +170,7 @@ fn serialize(input: Option<&Input>) -> Result<Vec<Bytes>> {
 /// The features that have a kind: one without is as good as none, and replaces nothing.
 fn features(example: &Example) -> impl Iterator<Item = (String, Feature)> {
     let features = example.features.iter().flat_map(|features: &Features| {
-        let map: &HashMap<String, Feature> = &features.feature;
+        let map: &BTreeMap<String, Feature> = &features.feature;
         map.iter()
     });
     features

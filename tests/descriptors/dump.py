@@ -31,6 +31,8 @@ ROOTS = [
     "tensorflow.serving.ModelService",
     # No field has this type: it travels in an Any.
     "tensorflow.serving.SignatureDefMap",
+    # Nor this one: it travels in a string.
+    "tensorflow.SequenceExample",
 ]
 
 Field = descriptor_pb2.FieldDescriptorProto

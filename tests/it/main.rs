@@ -29,6 +29,7 @@ mod connections;
 mod cors;
 mod deadlines;
 mod descriptors;
+mod examples;
 mod exhaustive;
 mod faults;
 mod hardening;

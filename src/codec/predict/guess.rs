@@ -55,7 +55,7 @@ pub fn decode_guessed(body: &Bytes, limits: &Limits) -> Result<Predict> {
 /// The signature that the body asks for and what must be true of its inputs.
 fn guess(body: &[u8], limits: &Limits) -> Result<(String, Signature), Fault> {
     let mut signature_name = SignatureName::default();
-    let (mut dtypes_at, mut rows, mut columns) = (None, None, None);
+    let (mut dtypes_at, mut rows, mut columns, mut examples_at) = (None, None, None, None);
     document::members(body, limits, |reader, key| {
         let (found, format) = match key {
             b"signature_name" => return signature_name.read(reader),
@@ -63,6 +63,10 @@ fn guess(body: &[u8], limits: &Limits) -> Result<(String, Signature), Fault> {
             b"inputs" => (&mut columns, Format::Columnar),
             b"dtypes" => {
                 dtypes_at = dtypes_at.or(Some(reader.at));
+                return reader.skip_value();
+            }
+            b"examples" => {
+                examples_at = examples_at.or(Some(reader.at));
                 return reader.skip_value();
             }
             _ => return reader.skip_value(),
@@ -90,8 +94,9 @@ fn guess(body: &[u8], limits: &Limits) -> Result<(String, Signature), Fault> {
         Some(at) => dtypes::read(&mut Reader::inside(body, at, 1, limits))?,
         None => BTreeMap::new(),
     };
-    let found = match (rows, columns) {
-        (Some(found), None) | (None, Some(found)) => found?,
+    let found = match (rows, columns, examples_at) {
+        (Some(found), None, None) | (None, Some(found), None) => found?,
+        (None, None, Some(at)) => Found::Unnamed(at),
         // Which the decoder refuses.
         _ => Found::Nothing,
     };

@@ -70,7 +70,7 @@ fn place(body: &[u8], format: Format, name: &str) -> usize {
     // It has been decoded, and so can be read.
     let _ = members.read(body, &Limits::NONE, |reader, _, _| reader.skip_value());
     let start = match format {
-        Format::Row => members.instances,
+        Format::Row => members.instances.or(members.examples.examples()),
         Format::Columnar => members.inputs,
     };
     let start = start.unwrap_or_default();
