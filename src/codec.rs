@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`media`] | headers and a query | the types of body and reply, and [`parameters`] |
 //! | [`body`] | a predict body of any type | tensors, and tensors back to a reply of any type |
+//! | [`protobuf`] | a `PredictRequest` | the same, for another model |
 //! | [`predict`] | `instances` or `inputs` | tensors, and tensors back to `predictions` or `outputs` |
 //! | [`example`] | `examples` | `tf.Example`s, and results back to `results` |
 //! | [`model`] | status and signatures | JSON |
@@ -16,7 +17,9 @@
 //! | [`stream`] | a predict body that is still arriving | the tensor decoded so far |
 
 pub mod body;
+mod cast;
 mod column;
+mod csv;
 mod dense;
 mod document;
 pub mod dtype;
@@ -29,11 +32,14 @@ mod limits;
 pub mod media;
 pub mod model;
 mod nested;
+pub(crate) mod npy;
+pub(crate) mod npz;
 mod number;
 mod octets;
 pub mod parameters;
 pub mod predict;
 pub mod pretty;
+pub mod protobuf;
 mod reader;
 mod shortest;
 pub mod signature;

@@ -272,7 +272,11 @@ impl Bridge {
 
     /// A reply with this JSON, if it is not too large.
     fn reply(&self, body: Vec<u8>, model_version: Option<i64>, call: &Call) -> Result<Reply> {
-        self.reply_of(Encoded { body, content_type: MediaType::Json.name() }, model_version, call)
+        self.reply_of(
+            Encoded { body: body.into(), content_type: MediaType::Json.name() },
+            model_version,
+            call,
+        )
     }
 
     /// A reply with this body, if it is not too large.
@@ -283,7 +287,7 @@ impl Bridge {
             call.record.hit(Limit::ResponseSize);
             return Err(Error::internal(format!("The reply is larger than {limit} bytes")));
         }
-        Ok(Reply { body: body.into(), content_type, model_version })
+        Ok(Reply { body, content_type, model_version })
     }
 
     async fn status(&self, target: &Target, call: &Call) -> Result<Reply> {

@@ -22,6 +22,6 @@ mod traces;
 pub use context::{Trace, TraceId};
 pub use format::{Format, Style};
 pub use output::Output;
-pub use payload_log::PayloadLog;
+pub use payload_log::{Entry, PayloadLog};
 pub use spans::Finished;
 pub use traces::Tracer;

@@ -58,7 +58,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::proto::tensorflow::serving::{
     ClassificationRequest, ClassificationResponse, GetModelMetadataRequest, GetModelMetadataResponse,
-    GetModelStatusRequest, GetModelStatusResponse, MultiInferenceRequest, MultiInferenceResponse,
+    GetModelStatusRequest, GetModelStatusResponse, ModelSpec, MultiInferenceRequest, MultiInferenceResponse,
     PredictRequest, PredictResponse, RegressionRequest, RegressionResponse, ReloadConfigRequest,
     ReloadConfigResponse,
 };
@@ -71,7 +71,7 @@ use endpoint::{Answer, Endpoint};
 use failure::{Failure, Kind};
 use hedge::Hedge;
 pub use memory::{Account, Memory};
-use message::Message;
+use message::{Message, Receive};
 use offload::offload;
 
 /// The methods that are called.
@@ -137,10 +137,33 @@ impl Upstream {
     /// Like all calls here: what the backend says, `UNAVAILABLE` if none can be reached,
     /// `DEADLINE_EXCEEDED` if it takes too long.
     pub async fn predict(&self, request: PredictRequest, call: &Call) -> Result<PredictResponse> {
+        self.predict_as(request, call).await
+    }
+
+    /// The same, with the reply read as what is needed of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::predict`].
+    pub(crate) async fn predict_as<R: Receive>(&self, request: PredictRequest, call: &Call) -> Result<R> {
         let strings = request.inputs.values().map(|tensor| tensor.string_val.len()).sum::<usize>();
         let message =
             offload(strings * size_of::<Bytes>(), &call.memory, move || Message::predict(request)).await?;
         self.call(method::PREDICT, message, call).await
+    }
+
+    /// Runs a signature of this model as a message says whose other fields are given.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::predict`].
+    pub(crate) async fn pass<R: Receive>(
+        &self,
+        model_spec: &ModelSpec,
+        fields: Vec<Bytes>,
+        call: &Call,
+    ) -> Result<R> {
+        self.call(method::PREDICT, Message::passed(model_spec, fields)?, call).await
     }
 
     /// Runs a signature on examples, for labels and scores.
@@ -295,12 +318,7 @@ impl Upstream {
     }
 
     /// Makes a call that ends by the deadline, here and on the backend.
-    async fn call<M: prost::Message + Default + 'static>(
-        &self,
-        method: &'static str,
-        message: Message,
-        call: &Call,
-    ) -> Result<M> {
+    async fn call<M: Receive>(&self, method: &'static str, message: Message, call: &Call) -> Result<M> {
         call.record.note(Size::Request, message.len());
         let _timer = call.record.timer(Part::Backend);
         // Pinned where it is made: a future that is passed on is in this one twice.
@@ -323,7 +341,7 @@ impl Upstream {
 
 impl Shared {
     /// Tries one endpoint after the other.
-    async fn attempts<M: prost::Message + Default + 'static>(
+    async fn attempts<M: Receive>(
         &self,
         method: &'static str,
         message: Message,
@@ -353,7 +371,7 @@ impl Shared {
     }
 
     /// An attempt, and a second one beside it if it takes longer than most.
-    async fn hedged_attempt<M: prost::Message + Default + 'static>(
+    async fn hedged_attempt<M: Receive>(
         &self,
         endpoint: &Arc<Endpoint>,
         method: &'static str,
@@ -383,7 +401,7 @@ impl Shared {
     }
 
     /// One attempt at one endpoint, whose load and health it tells of.
-    async fn attempt<M: prost::Message + Default + 'static>(
+    async fn attempt<M: Receive>(
         &self,
         endpoint: &Arc<Endpoint>,
         method: &'static str,

@@ -31,6 +31,7 @@ impl LimitArguments {
             rank: self.max_rank,
             elements: self.max_elements,
             string_size: self.max_string_size,
+            ..Limits::default()
         }
     }
 }
@@ -67,7 +68,7 @@ mod tests {
     #[test]
     fn each_flag_sets_its_limit() {
         let arguments = ["--max-depth=1", "--max-rank=2", "--max-elements=3", "--max-string-size=4KiB"];
-        let expected = Limits { depth: 1, rank: 2, elements: 3, string_size: 4096 };
+        let expected = Limits { depth: 1, rank: 2, elements: 3, string_size: 4096, ..Limits::default() };
         assert_eq!(limits(&arguments).unwrap(), expected);
         for bad in ["--max-rank=255", "--max-rank=-1", "--max-depth=x", "--max-string-size=MiB"] {
             assert!(limits(&[bad]).is_err(), "{bad}");

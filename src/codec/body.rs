@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use super::limits::Limits;
 use super::media::{Agreement, MediaType};
-use super::octets;
 use super::predict::{self, Format, Inputs, Predict, check_input_shapes};
 use super::signature::{Input, Signature, Signatures};
 use super::stream::Stream;
 use super::top_k;
 use super::writer::NanStyle;
+use super::{csv, npy, npz, octets, protobuf};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::PredictResponse;
 
@@ -36,6 +36,14 @@ pub struct Decoded {
 pub enum Form {
     /// As TensorFlow Serving has it.
     Json(Format),
+    /// As an array.
+    Npy,
+    /// As an archive of arrays.
+    Npz,
+    /// As a table.
+    Csv,
+    /// As the message that the backend has sent.
+    Protobuf,
     /// With the best of the scores in place of all of them.
     Top {
         /// How the rest is written.
@@ -59,6 +67,8 @@ impl Form {
     fn is_row_wise(&self) -> bool {
         match self {
             Self::Json(format) => *format == Format::Row,
+            Self::Csv => true,
+            Self::Npy | Self::Npz | Self::Protobuf => false,
             Self::Top { form, .. } => form.is_row_wise(),
         }
     }
@@ -67,8 +77,8 @@ impl Form {
     #[must_use]
     pub fn memory(&self, reply: &PredictResponse, size: usize) -> usize {
         match self {
-            Self::Json(_) => size.saturating_mul(2),
             Self::Top { count, .. } => top_k::memory(reply, count.get(), size),
+            _ => size.saturating_mul(2),
         }
     }
 }
@@ -77,7 +87,7 @@ impl Form {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Its type.
     pub content_type: &'static str,
 }
@@ -107,8 +117,14 @@ pub fn decode(
     let mut decoded = match agreement.request {
         MediaType::Json => return decode_json(agreement, body, signatures, rules, stream),
         MediaType::Octets | MediaType::Image => octets::decode(agreement, body, signatures, &rules.limits)?,
+        MediaType::Csv => csv::decode(agreement, body, signatures, &rules.limits)?,
+        MediaType::Npy => npy::decode(agreement, body, signatures, &rules.limits)?,
+        MediaType::Npz => npz::decode(agreement, body, signatures, &rules.limits)?,
+        MediaType::Protobuf => protobuf::decode(agreement, body, rules)?,
     };
-    decoded.output_filter.clone_from(&agreement.parameters.outputs);
+    if decoded.output_filter.is_empty() {
+        decoded.output_filter.clone_from(&agreement.parameters.outputs);
+    }
     decoded.form = decoded.form.top(agreement.parameters.top_k);
     if let Some(signatures) = signatures.filter(|_| rules.check_shapes) {
         check_input_shapes(&decoded.inputs, signatures.get(&decoded.signature_name)?)?;
@@ -139,9 +155,13 @@ fn decode_json(
 }
 
 /// The form of a reply of this type to a request that is laid out like this.
-pub(super) fn form(reply: MediaType, format: Format) -> Form {
+pub(crate) fn form(reply: MediaType, format: Format) -> Form {
     match reply {
         MediaType::Json | MediaType::Octets | MediaType::Image => Form::Json(format),
+        MediaType::Npy => Form::Npy,
+        MediaType::Csv => Form::Csv,
+        MediaType::Npz => Form::Npz,
+        MediaType::Protobuf => Form::Protobuf,
     }
 }
 
@@ -152,15 +172,29 @@ pub(super) fn form(reply: MediaType, format: Format) -> Form {
 /// `INVALID_ARGUMENT` if the outputs cannot be written in this form, `INTERNAL` if a tensor contradicts
 /// itself.
 pub fn encode(form: &Form, reply: &PredictResponse, nan: NanStyle) -> Result<Encoded> {
-    match form {
-        Form::Json(format) => {
-            let body = predict::encode(&reply.outputs, *format, nan)?;
-            Ok(Encoded { body, content_type: MediaType::Json.name() })
-        }
+    let (body, media_type) = match form {
+        Form::Json(format) => (predict::encode(&reply.outputs, *format, nan)?.into(), MediaType::Json),
+        Form::Npy => (npy::encode(&reply.outputs)?, MediaType::Npy),
+        Form::Npz => (npz::encode(&reply.outputs)?, MediaType::Npz),
+        Form::Csv => (csv::encode(&reply.outputs)?, MediaType::Csv),
+        Form::Protobuf => (protobuf::encode(reply), MediaType::Protobuf),
         Form::Top { form, count } => {
             let outer = usize::from(form.is_row_wise());
-            encode(form, &top_k::select(reply, count.get(), outer)?, nan)
+            return encode(form, &top_k::select(reply, count.get(), outer)?, nan);
         }
+    };
+    Ok(Encoded { body, content_type: media_type.name() })
+}
+
+/// Whether a body has all inputs of a signature.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` with the first that is missing.
+pub(super) fn check_inputs(inputs: &Inputs, signature: &Signature) -> Result<()> {
+    match signature.inputs.iter().find(|input| !inputs.contains_key(&input.name)) {
+        Some(missing) => Err(Error::invalid_argument(format!("Missing named input: {}", missing.name))),
+        None => Ok(()),
     }
 }
 
@@ -186,12 +220,7 @@ pub(super) fn signature<'a>(
 pub(super) fn only_input<'a>(agreement: &Agreement, signature: &'a Signature) -> Result<&'a Input> {
     let names = || signature.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", ");
     match (&agreement.parameters.input, signature.inputs.as_slice()) {
-        (Some(wanted), inputs) => inputs.iter().find(|input| input.name == *wanted).ok_or_else(|| {
-            Error::invalid_argument(format!(
-                "There is no input {wanted:?} in the signature; it has: {}",
-                names()
-            ))
-        }),
+        (Some(wanted), _) => signature.input(wanted),
         (None, [input]) => Ok(input),
         (None, _) => Err(Error::invalid_argument(format!(
             "The body is for one input and the signature has several: say which with ?input=NAME, of {}",

@@ -19,12 +19,19 @@ pub struct Limits {
     pub elements: usize,
     /// Bytes of one string among the elements, after its escapes or base64 have been decoded.
     pub string_size: usize,
+    /// Bytes that what is compressed inside of a body inflates to.
+    pub inflated: usize,
 }
 
 impl Limits {
     /// No limits, for reading once more what has been read within some.
-    pub(crate) const NONE: Self =
-        Self { depth: usize::MAX, rank: MAX_RANK, elements: usize::MAX, string_size: usize::MAX };
+    pub(crate) const NONE: Self = Self {
+        depth: usize::MAX,
+        rank: MAX_RANK,
+        elements: usize::MAX,
+        string_size: usize::MAX,
+        inflated: usize::MAX,
+    };
 
     /// The most dimensions that a tensor can have and may have.
     pub(crate) fn most_dimensions(&self) -> usize {
@@ -34,6 +41,6 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth: 512, rank: MAX_RANK, elements: 1 << 28, string_size: 256 << 20 }
+        Self { depth: 512, rank: MAX_RANK, elements: 1 << 28, string_size: 256 << 20, inflated: 64 << 20 }
     }
 }

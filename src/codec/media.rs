@@ -16,14 +16,23 @@ pub enum MediaType {
     Octets,
     /// A picture.
     Image,
+    /// An array in NumPy's format.
+    Npy,
+    /// An archive of such arrays.
+    Npz,
+    /// A message of the gRPC API.
+    Protobuf,
+    /// A table.
+    Csv,
 }
 
 impl MediaType {
     /// All that a request may have.
-    pub const REQUESTS: [Self; 3] = [Self::Json, Self::Octets, Self::Image];
+    pub const REQUESTS: [Self; 7] =
+        [Self::Json, Self::Npy, Self::Npz, Self::Protobuf, Self::Csv, Self::Octets, Self::Image];
 
     /// All that a reply may have.
-    pub const REPLIES: [Self; 1] = [Self::Json];
+    pub const REPLIES: [Self; 5] = [Self::Json, Self::Npy, Self::Npz, Self::Protobuf, Self::Csv];
 
     /// The name that this type is answered with, and the first of those that it is known by.
     #[must_use]
@@ -32,6 +41,10 @@ impl MediaType {
             Self::Json => "application/json",
             Self::Octets => "application/octet-stream",
             Self::Image => "image/*",
+            Self::Npy => "application/x-npy",
+            Self::Npz => "application/x-npz",
+            Self::Protobuf => "application/x-protobuf",
+            Self::Csv => "text/csv",
         }
     }
 
@@ -42,6 +55,12 @@ impl MediaType {
                 Self::Json
             }
             "application/octet-stream" => Self::Octets,
+            "text/csv" => Self::Csv,
+            "application/x-npy" | "application/npy" => Self::Npy,
+            "application/x-npz" | "application/npz" => Self::Npz,
+            "application/x-protobuf" | "application/protobuf" | "application/vnd.google.protobuf" => {
+                Self::Protobuf
+            }
             _ if name.starts_with("image/") => Self::Image,
             _ if name.starts_with("application/") && name.ends_with("+json") => Self::Json,
             _ => return None,
@@ -96,6 +115,47 @@ impl Agreement {
         let content_type = if request == MediaType::Json { "" } else { content_type };
         let parameters = Parameters::parse(query.unwrap_or_default())?;
         Ok(Self { request, content_type: content_type.to_owned(), reply, parameters })
+    }
+
+    /// A parameter of the request's `Content-Type`, without the quotes that it may have.
+    #[must_use]
+    pub fn content_parameter(&self, name: &str) -> Option<String> {
+        parameter(&self.content_type, name)
+    }
+}
+
+/// A parameter of a header such as `text/csv; header="absent"`.
+pub(super) fn parameter(header: &str, name: &str) -> Option<String> {
+    let mut rest = header.split_once(';')?.1;
+    loop {
+        let (key, value) = rest.split_once('=')?;
+        let key = key.trim_matches([' ', '\t', ';']);
+        let value = value.trim_start();
+        let text = if let Some(quoted) = value.strip_prefix('"') {
+            let (mut text, mut end, mut is_escaped) = (String::new(), quoted.len(), false);
+            for (at, character) in quoted.char_indices() {
+                match character {
+                    '"' if !is_escaped => {
+                        end = at + 1;
+                        break;
+                    }
+                    '\\' if !is_escaped => is_escaped = true,
+                    _ => {
+                        text.push(character);
+                        is_escaped = false;
+                    }
+                }
+            }
+            rest = &quoted[end..];
+            text
+        } else {
+            let (text, behind) = value.split_once(';').unwrap_or((value, ""));
+            rest = behind;
+            text.trim_end().to_owned()
+        };
+        if key.eq_ignore_ascii_case(name) {
+            return Some(text);
+        }
     }
 }
 
@@ -184,6 +244,20 @@ mod tests {
         assert_eq!(error.status(), 406);
         assert!(error.message().contains("application/json"), "{error}");
         assert_eq!(agree(None, &["application/json;q=0"]).unwrap_err().status(), 406);
+    }
+
+    #[test]
+    fn parameters_are_found_and_unquoted() {
+        for (header, expected) in [
+            ("text/csv", None),
+            ("text/csv; header", None),
+            ("text/csv; charset=utf-8;Header=absent ", Some("absent")),
+            ("text/csv;header=\"a;\\\"b\"; x=1", Some("a;\"b")),
+            ("text/csv;x=\"header=no\";header=yes", Some("yes")),
+            ("text/csv;x=\"header=no", None),
+        ] {
+            assert_eq!(parameter(header, "header").as_deref(), expected, "{header}");
+        }
     }
 
     #[test]

@@ -83,6 +83,22 @@ impl Signature {
         inputs.sort_by(|left, right| left.name.cmp(&right.name));
         Self { inputs }
     }
+
+    /// The input of that name.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` with the names of those that there are.
+    pub fn input(&self, name: &str) -> Result<&Input> {
+        let index = self.inputs.binary_search_by(|input| input.name.as_str().cmp(name));
+        index.ok().and_then(|index| self.inputs.get(index)).ok_or_else(|| {
+            let names: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+            Error::invalid_argument(format!(
+                "There is no input {name:?} in the signature; it has: {}",
+                names.join(", ")
+            ))
+        })
+    }
 }
 
 impl FromIterator<(String, Signature)> for Signatures {

@@ -21,7 +21,7 @@ const FREE_INFLATION: usize = 1 << 20;
 /// Its end says how long the text is. A body that says so rightly, within the limits, takes exactly
 /// that much memory; all others are only measured, to find out what is wrong with them.
 pub(super) fn inflate(body: &[u8], limits: BodyLimits, memory: &Account, record: &Record) -> Result<Bytes> {
-    let by_ratio = body.len().saturating_mul(limits.ratio).max(FREE_INFLATION);
+    let by_ratio = by_ratio(body.len(), limits.ratio);
     let announced = body.last_chunk().map_or(0, |end| u32::from_le_bytes(*end));
     let announced = usize::try_from(announced).unwrap_or(usize::MAX);
     if announced <= limits.size.min(by_ratio) {
@@ -36,6 +36,11 @@ pub(super) fn inflate(body: &[u8], limits: BodyLimits, memory: &Account, record:
         memory.release(announced);
     }
     Err(fault_of_gzip(body, limits, by_ratio, record))
+}
+
+/// What this many bytes may inflate to.
+pub(super) fn by_ratio(size: usize, ratio: usize) -> usize {
+    size.saturating_mul(ratio).max(FREE_INFLATION)
 }
 
 /// What is wrong with a gzip body. Nothing of its text is kept.

@@ -2,10 +2,13 @@
 //!
 //! The bounds are generous, for what is not needed is given back; they hold whatever a body says.
 
+use bytes::Bytes;
 use memchr::{memchr_iter, memmem};
 
+use crate::codec::Limits;
 use crate::codec::media::MediaType;
 use crate::codec::signature::Signatures;
+use crate::codec::{npy, npz};
 
 /// Bodies up to this size are not looked at: every byte of them may be the worst.
 const SMALL: usize = 16 << 10;
@@ -18,7 +21,13 @@ const FEATURE: usize = 256;
 const VALUE: usize = 48;
 
 /// The most bytes that the tensors of a part of a predict body take while it is decoded.
-pub(super) fn of_tensors(media_type: MediaType, bytes: &[u8], signatures: Option<&Signatures>) -> usize {
+pub(super) fn of_tensors(
+    media_type: MediaType,
+    bytes: &Bytes,
+    signatures: Option<&Signatures>,
+    limits: &Limits,
+) -> usize {
+    let widest = || signatures.map_or(0, Signatures::widest_number);
     match media_type {
         MediaType::Json if may_be_examples(bytes, signatures) => {
             of_json(bytes, signatures).max(of_examples(bytes))
@@ -26,6 +35,11 @@ pub(super) fn of_tensors(media_type: MediaType, bytes: &[u8], signatures: Option
         MediaType::Json => of_json(bytes, signatures),
         // The body itself is the string.
         MediaType::Octets | MediaType::Image => STRING,
+        MediaType::Csv => of_csv(bytes, signatures),
+        MediaType::Npy => npy::room(bytes, widest()),
+        MediaType::Npz => npz::room(bytes, widest(), limits.inflated),
+        // Its tensors are parts of the body.
+        MediaType::Protobuf => 0,
     }
 }
 
@@ -48,6 +62,16 @@ fn of_json(text: &[u8], signatures: Option<&Signatures>) -> usize {
     let numbers = if width > 0 { numbers * width / 2 * 3 } else { 0 };
     let strings = if has_strings { strings * STRING + text.len() } else { 0 };
     numbers + strings
+}
+
+/// Between two cells there is a comma or the end of a line.
+fn of_csv(text: &[u8], signatures: Option<&Signatures>) -> usize {
+    let cells = count(text, b',') + count(text, b'\n') + 1;
+    let widest = signatures.map_or(0, Signatures::widest_number);
+    let has_strings = signatures.is_some_and(Signatures::has_strings);
+    // Whoever grows has the old and the new at once.
+    let strings = if has_strings { cells * 2 * STRING + 3 * text.len() } else { 0 };
+    cells * 3 * widest + strings
 }
 
 /// The most bytes that the examples of a body take.

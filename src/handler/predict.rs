@@ -7,21 +7,25 @@ use bytes::Bytes;
 use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http_body::Body;
+use prost::Message as _;
 use tonic::Code;
 
-use super::body::{Decoding, discard, read};
+use super::body::{BodyLimits, Decoding, discard, read};
+use super::inflate::by_ratio;
 use super::{Bridge, Reply, memory, offload, signature_or_default, version};
 use crate::codec;
-use crate::codec::body::{self, Decoded, Form, Rules};
+use crate::codec::body::{self, Decoded, Encoded, Form, Rules};
 use crate::codec::media::{Agreement, MediaType};
-use crate::codec::predict;
+use crate::codec::protobuf::{self, Passed};
 use crate::codec::stream::Stream;
+use crate::codec::{Limits, predict};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
-use crate::proto::tensorflow::serving::{PredictRequest, PredictResponse};
+use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 use crate::record::Part;
 use crate::route::Target;
 use crate::signature::Known;
+use crate::telemetry::Entry;
 use crate::upstream::Call;
 
 /// How many changes of a model one request goes along with, if its deadline allows it. They are
@@ -61,8 +65,16 @@ impl Bridge {
             }
         };
         let (known, form, reply) = self.attempts(target, &agreement, body, known, stream, call).await?;
-        let model_version = version(reply.model_spec.as_ref());
+        let model_version = version(reply.model_spec());
         self.signatures.check_version(target, &known, model_version, call);
+        let reply = match reply {
+            Answer::Tensors(reply) => reply,
+            Answer::Message(protobuf::Reply { bytes, .. }) => {
+                call.memory.settle(bytes.len());
+                let encoded = Encoded { body: bytes, content_type: MediaType::Protobuf.name() };
+                return self.reply_of(encoded, model_version, call);
+            }
+        };
         let nan = self.api.nan;
         let size = reply_size(&reply);
         // The body and its tensors have gone.
@@ -82,7 +94,7 @@ impl Bridge {
         known: Arc<Known>,
         stream: Option<Stream>,
         call: &Call,
-    ) -> Result<(Arc<Known>, Form, PredictResponse)> {
+    ) -> Result<(Arc<Known>, Form, Answer)> {
         let mut known = known;
         let mut result = self.attempt(target, agreement, &body, &known, stream, call).await;
         let mut is_pinned = false;
@@ -122,27 +134,85 @@ impl Bridge {
         known: &Arc<Known>,
         stream: Option<Stream>,
         call: &Call,
-    ) -> Result<(Form, PredictResponse)> {
-        let decode = pin!(self.decode(agreement, body, known, stream, call));
-        let Decoded { signature_name, inputs, output_filter, form } =
-            call.deadline.limit("decoding the body", decode).await??;
-        let signature = signature_or_default(&signature_name).to_owned();
+    ) -> Result<(Form, Answer)> {
+        let decode = pin!(self.request(target, agreement, body, known, stream, call));
+        let (request, form) = call.deadline.limit("decoding the body", decode).await??;
+        let signature = signature_or_default(request.signature_name()).to_owned();
         if known.version.is_some() {
             call.record.note_subject(&target.name, &signature, known.version);
         }
+        let entry = self.sample(&request, body.len());
+        // A reply that goes on as it is need not be read.
+        let answer = match (request, form == Form::Protobuf) {
+            (Outgoing::Tensors(request), false) => {
+                Answer::Tensors(self.upstream.predict(request, call).await?)
+            }
+            (Outgoing::Tensors(request), true) => {
+                Answer::Message(self.upstream.predict_as(request, call).await?)
+            }
+            (Outgoing::Message(spec, fields), false) => {
+                Answer::Tensors(self.upstream.pass(&spec, fields, call).await?)
+            }
+            (Outgoing::Message(spec, fields), true) => {
+                Answer::Message(self.upstream.pass(&spec, fields, call).await?)
+            }
+        };
+        if let Some(entry) = entry {
+            entry.keep();
+        }
+        call.record.note_subject(&target.name, &signature, version(answer.model_spec()));
+        Ok((form, answer))
+    }
+
+    /// Makes a body the request to the backend.
+    async fn request(
+        &self,
+        target: &Target,
+        agreement: &Arc<Agreement>,
+        body: &Bytes,
+        known: &Arc<Known>,
+        stream: Option<Stream>,
+        call: &Call,
+    ) -> Result<(Outgoing, Form)> {
+        if agreement.request == MediaType::Protobuf {
+            let _timer = call.record.timer(Part::Decode);
+            let (agreed, bytes, known) = (Arc::clone(agreement), body.clone(), Arc::clone(known));
+            let rules = self.rules(body.len());
+            let pass = move || protobuf::pass(&agreed, &bytes, known.signatures.as_ref(), &rules);
+            let Passed { signature_name, fields } = offload(body.len(), &call.memory, pass).await?;
+            let form = body::form(agreement.reply, predict::Format::Columnar).top(agreement.parameters.top_k);
+            return Ok((Outgoing::Message(target.to_spec(&signature_name), fields), form));
+        }
+        let Decoded { signature_name, inputs, output_filter, form } =
+            self.decode(agreement, body, known, stream, call).await?;
         let request = PredictRequest {
             model_spec: Some(target.to_spec(&signature_name)),
             inputs,
             output_filter,
             ..PredictRequest::default()
         };
-        let entry = self.payload_log.as_ref().and_then(|log| log.sample(&request, body.len()));
-        let reply = self.upstream.predict(request, call).await?;
-        if let Some(entry) = entry {
-            entry.keep();
+        Ok((Outgoing::Tensors(request), form))
+    }
+
+    /// Takes a copy for the payload log, if it keeps this request.
+    fn sample(&self, request: &Outgoing, size: usize) -> Option<Box<Entry>> {
+        let log = self.payload_log.as_ref()?;
+        match request {
+            Outgoing::Tensors(request) => log.sample(request, size),
+            Outgoing::Message(model_spec, fields) if log.is_due() => {
+                let mut request = PredictRequest::decode(Bytes::from(fields.concat())).ok()?;
+                request.model_spec = Some(model_spec.clone());
+                log.entry(&request, size)
+            }
+            Outgoing::Message(..) => None,
         }
-        call.record.note_subject(&target.name, &signature, version(reply.model_spec.as_ref()));
-        Ok((form, reply))
+    }
+
+    /// How a body of this size is read.
+    fn rules(&self, size: usize) -> Rules {
+        let BodyLimits { size: most, ratio, .. } = (&self.api).into();
+        let inflated = most.min(by_ratio(size, ratio));
+        Rules { limits: Limits { inflated, ..self.api.limits }, check_shapes: self.api.check_shapes }
     }
 
     async fn decode(
@@ -156,10 +226,11 @@ impl Bridge {
         let _timer = call.record.timer(Part::Decode);
         // What a stream has decoded already takes no time any more, and no more memory.
         let size = stream.as_ref().map_or(body.len(), |stream| stream.remaining(body));
-        let rest = &body[body.len() - size..];
-        call.memory.hold(memory::of_tensors(agreement.request, rest, known.signatures.as_ref()))?;
+        let rest = body.slice(body.len() - size..);
+        let rules = self.rules(body.len());
+        let room = memory::of_tensors(agreement.request, &rest, known.signatures.as_ref(), &rules.limits);
+        call.memory.hold(room)?;
         let (agreement, bytes, known) = (Arc::clone(agreement), body.clone(), Arc::clone(known));
-        let rules = Rules { limits: self.api.limits, check_shapes: self.api.check_shapes };
         let decoded = offload(size, &call.memory, move || {
             body::decode(&agreement, &bytes, known.signatures.as_ref(), &rules, stream)
         })
@@ -170,6 +241,40 @@ impl Bridge {
         let tensors: usize = decoded.inputs.values().map(size_of_tensor).sum();
         call.memory.settle(2 * body.len().max(strings) + tensors);
         Ok(decoded)
+    }
+}
+
+/// A request to the backend.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is on its way")]
+enum Outgoing {
+    Tensors(PredictRequest),
+    /// The model, and the other fields of a message as they came.
+    Message(ModelSpec, Vec<Bytes>),
+}
+
+impl Outgoing {
+    fn signature_name(&self) -> &str {
+        let model_spec = match self {
+            Self::Tensors(request) => request.model_spec.as_ref(),
+            Self::Message(model_spec, _) => Some(model_spec),
+        };
+        model_spec.map_or("", |model_spec| &model_spec.signature_name)
+    }
+}
+
+/// What the backend has answered.
+enum Answer {
+    Tensors(PredictResponse),
+    /// The message, for a client that wants just that.
+    Message(protobuf::Reply),
+}
+
+impl Answer {
+    fn model_spec(&self) -> Option<&ModelSpec> {
+        match self {
+            Self::Tensors(reply) => reply.model_spec.as_ref(),
+            Self::Message(reply) => reply.model_spec.as_ref(),
+        }
     }
 }
 

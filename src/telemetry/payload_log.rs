@@ -104,10 +104,19 @@ impl PayloadLog {
     /// that strings are parts of.
     #[must_use]
     pub fn sample(&self, request: &PredictRequest, body: usize) -> Option<Box<Entry>> {
+        if self.is_due() { self.entry(request, body) } else { None }
+    }
+
+    /// Whether chance will have the next request kept, for those who have to make it first.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        fastrand::f64() < self.config.sample && !self.writer.state.has_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Takes a copy of a request that is due, if there is room.
+    #[must_use]
+    pub fn entry(&self, request: &PredictRequest, body: usize) -> Option<Box<Entry>> {
         let state = &self.writer.state;
-        if fastrand::f64() >= self.config.sample || state.has_stopped.load(Ordering::Relaxed) {
-            return None;
-        }
         let strings: usize = request.inputs.values().map(|tensor| tensor.string_val.len()).sum();
         let bytes = body + request.encoded_len() + strings * size_of::<Bytes>();
         let before = state.held.fetch_add(bytes, Ordering::Relaxed);

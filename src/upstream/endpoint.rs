@@ -19,7 +19,7 @@ use super::failure::{Failure, Kind};
 use super::health::Health;
 use super::load::Load;
 use super::memory::Part;
-use super::message::{MAX_SIZE, Message, MessageBody, Received};
+use super::message::{MAX_SIZE, Message, MessageBody, Receive, Received};
 use super::offload::offload;
 use super::tls::Tls;
 use crate::config::{Backend, Place, UpstreamConfig};
@@ -124,7 +124,7 @@ impl Endpoint {
     /// Makes one attempt at a call.
     ///
     /// Dropping the future cancels the call on the backend.
-    pub(super) async fn call<M: prost::Message + Default + 'static>(
+    pub(super) async fn call<M: Receive>(
         &self,
         method: &'static str,
         message: Message,
@@ -141,7 +141,7 @@ impl Endpoint {
         answer
     }
 
-    async fn exchange<M: prost::Message + Default + 'static>(
+    async fn exchange<M: Receive>(
         &self,
         mut sender: Sender,
         method: &'static str,

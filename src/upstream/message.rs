@@ -13,12 +13,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use prost::Message as _;
 use prost::encoding::{
-    WireType, bytes as bytes_field, encode_key, encode_varint, encoded_len_varint, key_len, string,
+    WireType, bytes as bytes_field, encode_key, encode_varint, encoded_len_varint, key_len, message, string,
 };
 
+use crate::codec::protobuf::Reply;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
-use crate::proto::tensorflow::serving::PredictRequest;
+use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest};
 
 /// gRPC's own limit on a message: lengths are signed 32-bit integers in TensorFlow Serving.
 pub(super) const MAX_SIZE: usize = i32::MAX as usize;
@@ -29,7 +30,8 @@ pub(super) const HEAD: usize = 5;
 /// Values from this size on travel as pieces of their own; smaller ones are copied together.
 const PIECE: usize = 8 * 1024;
 
-/// The field numbers of `PredictRequest.inputs`, of a map's entries, and of `TensorProto`.
+/// The field numbers of `PredictRequest`, of a map's entries, and of `TensorProto`.
+const MODEL_SPEC: u32 = 1;
 const INPUTS: u32 = 2;
 const MAP_KEY: u32 = 1;
 const MAP_VALUE: u32 = 2;
@@ -73,6 +75,22 @@ impl Message {
         request.encode_raw(&mut pieces.open);
         for entry in inputs {
             entry.encode(&mut pieces);
+        }
+        Ok(pieces.finish())
+    }
+
+    /// A predict request for this model whose other fields are there already, as the bytes that they are.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if it is larger than gRPC messages can be.
+    pub(crate) fn passed(model_spec: &ModelSpec, fields: Vec<Bytes>) -> Result<Self> {
+        let length = fields.iter().map(Bytes::len).fold(0, usize::saturating_add);
+        let length = length.saturating_add(message::encoded_len(MODEL_SPEC, model_spec));
+        let mut pieces = Pieces::new(length)?;
+        message::encode(MODEL_SPEC, model_spec, &mut pieces.open);
+        for part in fields {
+            pieces.part(part);
         }
         Ok(pieces.finish())
     }
@@ -146,6 +164,11 @@ impl Pieces {
     fn value(&mut self, field: u32, value: Bytes) {
         encode_key(field, WireType::LengthDelimited, &mut self.open);
         encode_varint(value.len() as u64, &mut self.open);
+        self.part(value);
+    }
+
+    /// Any part of a message.
+    fn part(&mut self, value: Bytes) {
         if value.len() < PIECE {
             self.open.put_slice(&value);
         } else {
@@ -200,6 +223,28 @@ impl Body for MessageBody {
     fn size_hint(&self) -> SizeHint {
         // Unknown on purpose: gRPC servers do not expect a `content-length`.
         SizeHint::default()
+    }
+}
+
+/// What the message of a reply is read as.
+pub(crate) trait Receive: Sized + Send + 'static {
+    /// Reads a message.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    fn receive(bytes: Bytes) -> Result<Self, String>;
+}
+
+impl<M: prost::Message + Default + 'static> Receive for M {
+    fn receive(bytes: Bytes) -> Result<Self, String> {
+        M::decode(bytes).map_err(|error| error.to_string())
+    }
+}
+
+impl Receive for Reply {
+    fn receive(bytes: Bytes) -> Result<Self, String> {
+        Self::read(bytes)
     }
 }
 
@@ -268,12 +313,12 @@ impl Received {
     /// # Errors
     ///
     /// What is wrong with it: it is not whole, compressed, or no message of this type.
-    pub(super) fn decode<M: prost::Message + Default>(self) -> Result<M, String> {
+    pub(super) fn decode<M: Receive>(self) -> Result<M, String> {
         let mut bytes = if self.rest.is_empty() { self.first } else { self.rest.freeze() };
         match (announced(&bytes), bytes.first()) {
             (Some(length), Some(0)) if bytes.len() == HEAD + length => {
                 bytes.advance(HEAD);
-                M::decode(bytes).map_err(|error| format!("its reply cannot be read: {error}"))
+                M::receive(bytes).map_err(|error| format!("its reply cannot be read: {error}"))
             }
             (Some(_), Some(1..)) => Err("its reply is compressed, which nobody asked for".to_owned()),
             (None, None) => Err("it sent no reply".to_owned()),
@@ -336,6 +381,24 @@ mod tests {
         check(&[tensor(12, &[])]);
         check(&[tensor(PIECE, &[0, 1]), tensor(0, &[])]);
         check(&[tensor(3 * PIECE, &[PIECE, 3, 2 * PIECE]), tensor(100, &[5, PIECE])]);
+    }
+
+    #[test]
+    fn what_is_passed_on_is_for_another_model() {
+        let model = |name: &str| Some(ModelSpec { name: name.to_owned(), ..ModelSpec::default() });
+        let tensor = TensorProto { tensor_content: vec![7; 3 * PIECE].into(), ..TensorProto::default() };
+        let request = |model_spec| PredictRequest {
+            model_spec,
+            inputs: [("x".to_owned(), tensor.clone())].into(),
+            ..PredictRequest::default()
+        };
+        let rest = Bytes::from(request(None).encode_to_vec());
+        let fields = vec![rest.slice(..5), rest.slice(5..)];
+        let mut received = Received::default();
+        let message = Message::passed(&model("ours").unwrap(), fields).unwrap();
+        assert_eq!(message.more.last().unwrap().as_ptr(), rest[5..].as_ptr(), "the body has been copied");
+        received.push(bytes_of(message).into(), MAX_SIZE).unwrap();
+        assert_eq!(received.decode::<PredictRequest>().unwrap(), request(model("ours")));
     }
 
     #[test]

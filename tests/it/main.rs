@@ -32,6 +32,7 @@ mod descriptors;
 mod examples;
 mod exhaustive;
 mod faults;
+mod formats;
 mod hardening;
 mod headers;
 mod http;

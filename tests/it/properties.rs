@@ -490,7 +490,7 @@ proptest! {
                 prop_assert_eq!(error.message(), checked.message());
             }
         }
-        let tight = Limits { depth: 4, rank: 2, elements: 6, string_size: 6 };
+        let tight = Limits { depth: 4, rank: 2, elements: 6, string_size: 6, ..Limits::default() };
         for limits in [Limits::default(), tight] {
             let whole = predict::decode(&body, &signatures(dtype), &limits);
             // Within tight limits a body is read as ever, or not at all.
