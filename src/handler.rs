@@ -5,6 +5,7 @@
 //! server's work, and so are headers.
 
 mod admission;
+mod attempts;
 pub(crate) mod body;
 mod context;
 mod inflate;

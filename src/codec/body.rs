@@ -20,7 +20,7 @@ use crate::proto::tensorflow::serving::PredictResponse;
 
 /// What a body says.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Decoded {
+pub struct Decoded<F = Form> {
     /// The signature to run; empty for the default.
     pub signature_name: String,
     /// A tensor for every input of the signature.
@@ -28,7 +28,7 @@ pub struct Decoded {
     /// The outputs that the client wants; empty for all.
     pub output_filter: Vec<String>,
     /// How the reply is to be written.
-    pub form: Form,
+    pub form: F,
 }
 
 /// How a reply is written.

@@ -2,6 +2,8 @@
 //!
 //! The bounds are generous, for what is not needed is given back; they hold whatever a body says.
 
+mod tensors;
+
 use bytes::Bytes;
 use memchr::{memchr_iter, memmem};
 
@@ -9,6 +11,7 @@ use crate::codec::Limits;
 use crate::codec::media::MediaType;
 use crate::codec::signature::Signatures;
 use crate::codec::{npy, npz};
+pub(super) use tensors::{of_reply, of_tensor};
 
 /// Bodies up to this size are not looked at: every byte of them may be the worst.
 const SMALL: usize = 16 << 10;
