@@ -17,12 +17,8 @@ const ROOTS: [&str; 2] =
 /// What the program is made from. What else changes in a checkout makes no other program of it.
 const SOURCES: [&str; 5] = ["build.rs", "proto", "src", "Cargo.toml", "Cargo.lock"];
 
-/// What traces are sent as, and what requests are kept as. These are no part of the descriptors, since no
-/// request is read by them.
-const WRITTEN: [&str; 2] = [
-    "opentelemetry/proto/collector/trace/v1/trace_service.proto",
-    "tensorflow_serving/apis/prediction_log.proto",
-];
+/// What requests are kept as. It is no part of the descriptors, since no request is read by it.
+const WRITTEN: [&str; 1] = ["tensorflow_serving/apis/prediction_log.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for source in SOURCES {

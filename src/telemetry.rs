@@ -19,8 +19,9 @@ mod record_file;
 mod spans;
 mod traces;
 
-pub use context::{Trace, TraceId};
+pub use context::Trace;
 pub use format::{Format, Style};
+pub use opentelemetry::trace::TraceId;
 pub use output::Output;
 pub use payload_log::{Entry, PayloadLog};
 pub use spans::Finished;

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 /// The variable that OpenTelemetry's own libraries take the collector from.
 const COMMON_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
+/// The one that they take the name of the program from.
+const COMMON_NAME: &str = "OTEL_SERVICE_NAME";
+
 /// What is told of requests.
 #[derive(Debug, clap::Args)]
 pub(super) struct TelemetryArguments {
@@ -53,9 +56,10 @@ pub(super) struct TelemetryArguments {
     /// client decides.
     #[arg(long, env = "TFBRIDGE_TRACE_SAMPLE", default_value = "1.0", value_name = "RATIO", value_parser = ratio)]
     trace_sample: f64,
-    /// What traces call the program.
-    #[arg(long, env = "TFBRIDGE_SERVICE_NAME", default_value = "tfbridge", value_name = "NAME")]
-    service_name: String,
+    /// What traces call the program. Without it, the variable OTEL_SERVICE_NAME counts; without that, it is
+    /// tfbridge.
+    #[arg(long, env = "TFBRIDGE_SERVICE_NAME", value_name = "NAME")]
+    service_name: Option<String>,
     /// Keep a sample of predict requests in this file, as `PredictionLog` records in TFRecord format, which
     /// TensorFlow Serving takes for warming a model up.
     #[arg(long, env = "TFBRIDGE_PAYLOAD_LOG", value_name = "FILE")]
@@ -86,8 +90,7 @@ impl TelemetryArguments {
     ///
     /// `INVALID_ARGUMENT` for a collector in OpenTelemetry's own variable that is none.
     pub(super) fn into_config(self) -> Result<TelemetryConfig> {
-        let common = std::env::var(COMMON_ENDPOINT).ok().filter(|text| !text.is_empty());
-        let endpoint_of_all = match (&self.otlp_endpoint, common) {
+        let endpoint_of_all = match (&self.otlp_endpoint, common(COMMON_ENDPOINT)) {
             (None, Some(text)) => Some(endpoint(&text).map_err(|error| {
                 Error::invalid_argument(format!("The variable {COMMON_ENDPOINT} cannot be {text:?}: {error}"))
             })?),
@@ -101,7 +104,7 @@ impl TelemetryArguments {
             endpoint,
             protocol,
             sample: self.trace_sample,
-            service_name: self.service_name,
+            service_name: self.service_name.or_else(|| common(COMMON_NAME)),
         });
         let payload_log = self.payload_log.map(|path| PayloadLogConfig {
             path,
@@ -111,6 +114,11 @@ impl TelemetryArguments {
         });
         Ok(TelemetryConfig { access_log: self.access_log, metrics: self.metrics, traces, payload_log })
     }
+}
+
+/// A variable of OpenTelemetry's own; an empty one is none.
+fn common(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
 /// The address of a collector.

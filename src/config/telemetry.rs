@@ -33,8 +33,8 @@ pub struct TracesConfig {
     /// How many of the traces that begin here are kept, from 0 to 1. Whoever begins one elsewhere decides
     /// about it.
     pub sample: f64,
-    /// What traces call the program.
-    pub service_name: String,
+    /// What traces call the program; `tfbridge` without, or as `OTEL_RESOURCE_ATTRIBUTES` has it.
+    pub service_name: Option<String>,
 }
 
 /// How OpenTelemetry's protocol travels.
@@ -50,7 +50,7 @@ impl TracesConfig {
     /// The defaults for a collector.
     #[must_use]
     pub fn new(endpoint: Uri, protocol: OtlpProtocol) -> Self {
-        Self { endpoint, protocol, sample: 1.0, service_name: "tfbridge".to_owned() }
+        Self { endpoint, protocol, sample: 1.0, service_name: None }
     }
 }
 

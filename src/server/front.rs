@@ -52,7 +52,7 @@ impl Front {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for certificates that cannot be used.
+    /// `INVALID_ARGUMENT` for certificates or a collector that cannot be used.
     pub fn new(config: &Config) -> Result<Self> {
         let state = State::new(config, Bridge::new(config), None, None)?;
         let (phase, drain) = Drain::new();
@@ -70,7 +70,7 @@ impl Front {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for certificates that cannot be used; nothing is changed then.
+    /// `INVALID_ARGUMENT` for certificates or a collector that cannot be used; nothing is changed then.
     pub fn reload(&self, config: &Config) -> Result<()> {
         let before = self.state();
         let state =
@@ -124,6 +124,9 @@ impl State {
         if let Some(config) = &config.telemetry.payload_log {
             bridge.payload_log = Some(Arc::new(PayloadLog::start(config, before.as_deref())?));
         }
+        let same = |traces| tracer.filter(|tracer| tracer.config() == traces).cloned();
+        let start = |traces| same(traces).map_or_else(|| Tracer::start(traces), Ok);
+        let tracer = config.telemetry.traces.as_ref().map(start).transpose()?;
         let files = config.server.tls.as_ref();
         let noted = files.map(|files| Noted::now(files.paths().cloned().collect()));
         let tls = files.map(load_tls).transpose()?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
@@ -132,10 +135,7 @@ impl State {
             access: Access::start(&config.access, &config.api.return_headers, access),
             server: config.server.clone(),
             telemetry: config.telemetry.clone(),
-            tracer: config.telemetry.traces.as_ref().map(|traces| {
-                let same = tracer.filter(|tracer| tracer.config() == traces);
-                same.map_or_else(|| Tracer::start(traces), Arc::clone)
-            }),
+            tracer,
             settings: config.settings.clone(),
             _watch: noted.zip(files).zip(tls.clone()).map(|((noted, files), tls)| watch(noted, files, tls)),
             tls,

@@ -1,11 +1,11 @@
 //! W3C trace context: which trace a request is part of, and what the backend is told of that.
 //!
-//! Nothing here knows what spans are made of.
-
-use std::fmt;
+//! OpenTelemetry's own propagator takes what the standard rules out, such as short ids and a second `traceparent`,
+//! and passes but one of several `tracestate`; so the headers are read and written here.
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
+use opentelemetry::trace::{SpanId, TraceId, TraceState};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -16,16 +16,6 @@ const MAX_STATE: usize = 512;
 /// The bit of `traceparent` that says that the trace is kept.
 const SAMPLED: u8 = 1;
 
-/// Which trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceId(pub(super) u128);
-
-impl fmt::Display for TraceId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:032x}", self.0)
-    }
-}
-
 /// The place of a request in a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
@@ -34,13 +24,13 @@ pub struct Trace {
     /// Whether it is kept.
     pub is_sampled: bool,
     /// The span of whoever sends the request, if there is one.
-    pub(super) parent: Option<u64>,
+    pub(super) parent: Option<SpanId>,
     /// The span of the request.
-    pub(super) span: u64,
+    pub(super) span: SpanId,
     /// The span of the call to the backend, which is the parent of what happens there.
-    pub(super) backend: u64,
+    pub(super) backend: SpanId,
     /// What vendors say of the trace.
-    pub(super) state: String,
+    pub(super) state: TraceState,
 }
 
 impl Trace {
@@ -53,21 +43,21 @@ impl Trace {
         } else {
             // It belongs to a trace that nobody has named.
             headers.remove(TRACESTATE);
-            String::new()
+            TraceState::NONE
         };
         let (id, is_sampled) = match parent {
             Some(Parent { trace, flags, .. }) => (trace, flags & SAMPLED != 0),
-            None => (fastrand::u128(1..), fastrand::f64() < sample),
+            None => (fastrand::u128(1..).into(), fastrand::f64() < sample),
         };
         let trace = Self {
-            id: TraceId(id),
+            id,
             is_sampled,
             parent: parent.map(|parent| parent.span),
-            span: fastrand::u64(1..),
-            backend: fastrand::u64(1..),
+            span: new_span(),
+            backend: new_span(),
             state,
         };
-        let text = format!("00-{}-{:016x}-{:02x}", trace.id, trace.backend, u8::from(is_sampled));
+        let text = format!("00-{}-{}-{:02x}", trace.id, trace.backend, u8::from(is_sampled));
         // Digits and hyphens may be in a header.
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(TRACEPARENT, value);
@@ -79,8 +69,8 @@ impl Trace {
 /// What `traceparent` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Parent {
-    trace: u128,
-    span: u64,
+    trace: TraceId,
+    span: SpanId,
     flags: u8,
 }
 
@@ -110,19 +100,25 @@ fn parse(text: &str) -> Option<Parent> {
         _ => rest.is_empty() || rest.starts_with('-'),
     };
     let parent = Parent {
-        trace: u128::from_str_radix(trace, 16).ok()?,
-        span: u64::from_str_radix(span, 16).ok()?,
+        trace: TraceId::from_hex(trace).ok()?,
+        span: SpanId::from_hex(span).ok()?,
         flags: u8::from_str_radix(flags, 16).ok()?,
     };
-    (is_whole && parent.trace != 0 && parent.span != 0).then_some(parent)
+    (is_whole && parent.trace != TraceId::INVALID && parent.span != SpanId::INVALID).then_some(parent)
 }
 
-/// What vendors say, in one text. What is too long or not ASCII is left out of spans; it passes all the same.
-fn state(headers: &HeaderMap) -> String {
+/// What vendors say, in one text. What is too long or not as the standard has it is left out of spans; it
+/// passes all the same.
+fn state(headers: &HeaderMap) -> TraceState {
     let values: Option<Vec<_>> =
         headers.get_all(TRACESTATE).iter().map(|value| value.to_str().ok()).collect();
     let state = values.unwrap_or_default().join(",");
-    if state.len() > MAX_STATE { String::new() } else { state }
+    if state.len() > MAX_STATE { TraceState::NONE } else { state.parse().unwrap_or_default() }
+}
+
+/// A name for a span.
+pub(super) fn new_span() -> SpanId {
+    fastrand::u64(1..).into()
 }
 
 #[cfg(test)]
@@ -133,8 +129,8 @@ mod tests {
 
     #[test]
     fn parents_are_read_as_the_standard_has_them() {
-        let trace = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c;
-        let expected = Parent { trace, span: 0xb7ad_6b71_6920_3331, flags: 1 };
+        let trace = TraceId::from(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
+        let expected = Parent { trace, span: SpanId::from(0xb7ad_6b71_6920_3331), flags: 1 };
         assert_eq!(parse(PARENT), Some(expected));
         assert_eq!(parse(&PARENT.replace("00-", "cc-")), Some(expected));
         assert_eq!(parse(&format!("{}-more", PARENT.replace("00-", "cc-"))), Some(expected));
@@ -167,12 +163,12 @@ mod tests {
         // Whoever began it has decided.
         let trace = Trace::begin(&mut headers, 0.0);
         assert_eq!(
-            (trace.is_sampled, trace.parent, trace.state.as_str()),
-            (true, Some(0xb7ad_6b71_6920_3331), "a=1,b=2")
+            (trace.is_sampled, trace.parent, trace.state.header().as_str()),
+            (true, Some(SpanId::from(0xb7ad_6b71_6920_3331)), "a=1,b=2")
         );
         assert_eq!(trace.id.to_string(), "0af7651916cd43dd8448eb211c80319c");
         let passed = parse(headers[TRACEPARENT].to_str().unwrap()).unwrap();
-        assert_eq!(passed, Parent { trace: trace.id.0, span: trace.backend, flags: 1 });
+        assert_eq!(passed, Parent { trace: trace.id, span: trace.backend, flags: 1 });
         assert_eq!(headers.get_all(TRACESTATE).iter().count(), 2);
     }
 
@@ -183,7 +179,7 @@ mod tests {
             let trace = Trace::begin(&mut headers, sample);
             assert_eq!((trace.is_sampled, trace.parent), (is_sampled, None));
             let passed = parse(headers[TRACEPARENT].to_str().unwrap()).unwrap();
-            assert_eq!((passed.trace, passed.span), (trace.id.0, trace.backend));
+            assert_eq!((passed.trace, passed.span), (trace.id, trace.backend));
             assert_eq!(passed.flags & SAMPLED != 0, is_sampled);
             assert!(!headers.contains_key(TRACESTATE));
         }

@@ -4,17 +4,14 @@
 //! sends is in them as far as the access log would tell it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use http::Method;
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::context::Trace;
-use crate::proto::opentelemetry::proto::common::v1::any_value::Value;
-use crate::proto::opentelemetry::proto::common::v1::{AnyValue, KeyValue};
-use crate::proto::opentelemetry::proto::trace::v1::span::SpanKind;
-use crate::proto::opentelemetry::proto::trace::v1::status::StatusCode;
-use crate::proto::opentelemetry::proto::trace::v1::{Span, Status};
+use super::context::{Trace, new_span};
 use crate::record::{Part, Record, Size};
 
 /// A request that is over.
@@ -47,104 +44,105 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The request's span and one for each of its parts.
-    pub(super) fn spans(&self) -> Vec<Span> {
+    /// The request's span and one for each of its parts, made by us.
+    pub(super) fn spans(&self, us: &InstrumentationScope) -> Vec<SpanData> {
         let start = self.record.start();
-        let mut spans = vec![self.request_span()];
+        let mut spans = vec![self.request_span(us)];
         for part in Part::ALL {
             let (Some(began), Some(took)) = (self.record.began(part), self.record.took(part)) else {
                 continue;
             };
-            let mut span = self.span(part.name(), start + began, start + began + took);
-            span.parent_span_id = span_id(self.trace.span);
-            if part == Part::Backend {
-                span.span_id = span_id(self.trace.backend);
-                span.kind = SpanKind::Client.into();
-                span.attributes = vec![
-                    text("rpc.system", "grpc"),
-                    number("tfbridge.request_message_bytes", self.record.size(Size::Request)),
-                    number("tfbridge.reply_message_bytes", self.record.size(Size::Reply)),
-                    number("tfbridge.attempts", self.attempts.into()),
-                ];
-            }
-            spans.push(span);
+            let (began, ended) = (start + began, start + began + took);
+            spans.push(if part == Part::Backend {
+                SpanData {
+                    span_kind: SpanKind::Client,
+                    attributes: vec![
+                        KeyValue::new("rpc.system", "grpc"),
+                        number("tfbridge.request_message_bytes", self.record.size(Size::Request)),
+                        number("tfbridge.reply_message_bytes", self.record.size(Size::Reply)),
+                        number("tfbridge.attempts", self.attempts.into()),
+                    ],
+                    ..self.part_span(us, part.name(), self.trace.backend, (began, ended))
+                }
+            } else {
+                self.part_span(us, part.name(), new_span(), (began, ended))
+            });
         }
         if let Some(answered) = self.answered {
-            let mut span = self.span("write", answered, self.end.0);
-            span.parent_span_id = span_id(self.trace.span);
-            spans.push(span);
+            spans.push(self.part_span(us, "write", new_span(), (answered, self.end.0)));
         }
         spans
     }
 
-    fn request_span(&self) -> Span {
-        let mut span = self.span(self.verb, self.record.start(), self.end.0);
-        span.span_id = span_id(self.trace.span);
-        span.parent_span_id = self.trace.parent.map(span_id).unwrap_or_default();
-        span.kind = SpanKind::Server.into();
-        span.attributes = vec![
-            text("http.request.method", self.method.as_str()),
-            text("url.path", &self.path),
+    fn request_span(&self, us: &InstrumentationScope) -> SpanData {
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", self.method.to_string()),
+            KeyValue::new("url.path", self.path.clone()),
             number("http.response.status_code", self.status.into()),
             number("http.request.body.size", self.record.size(Size::Body)),
             number("http.response.body.size", self.response_bytes),
-            text("network.peer.address", &self.peer),
+            KeyValue::new("network.peer.address", Arc::clone(&self.peer)),
         ];
         if let Some(id) = &self.request_id {
-            span.attributes.push(text("tfbridge.request_id", id));
+            attributes.push(KeyValue::new("tfbridge.request_id", id.clone()));
         }
         if let Some(subject) = self.record.subject() {
-            span.attributes.push(text("tfbridge.model", &subject.model));
+            attributes.push(KeyValue::new("tfbridge.model", subject.model));
             if !subject.signature.is_empty() {
-                span.attributes.push(text("tfbridge.signature", &subject.signature));
+                attributes.push(KeyValue::new("tfbridge.signature", subject.signature));
             }
             if let Some(version) = subject.version {
-                span.attributes.push(attribute("tfbridge.version", Value::IntValue(version)));
+                attributes.push(KeyValue::new("tfbridge.version", version));
             }
         }
+        let mut status = Status::Unset;
         if self.status >= 500 {
-            span.attributes.push(text("error.type", &self.status.to_string()));
-            span.status = Some(Status { code: StatusCode::Error.into(), ..Status::default() });
+            attributes.push(KeyValue::new("error.type", self.status.to_string()));
+            status = Status::error("");
         }
-        span
+        SpanData {
+            parent_span_id: self.trace.parent.unwrap_or(SpanId::INVALID),
+            parent_span_is_remote: self.trace.parent.is_some(),
+            span_kind: SpanKind::Server,
+            attributes,
+            status,
+            ..self.part_span(us, self.verb, self.trace.span, (self.record.start(), self.end.0))
+        }
     }
 
-    /// A span of this trace. What is not the whole request has a random name of its own.
-    fn span(&self, name: &str, start: Instant, end: Instant) -> Span {
-        Span {
-            trace_id: Bytes::copy_from_slice(&self.trace.id.0.to_be_bytes()),
-            span_id: span_id(fastrand::u64(1..)),
-            trace_state: self.trace.state.clone(),
-            name: name.to_owned(),
-            kind: SpanKind::Internal.into(),
-            start_time_unix_nano: self.at(start),
-            end_time_unix_nano: self.at(end),
-            flags: u32::from(self.trace.is_sampled),
-            ..Span::default()
+    /// A span of this trace, as the request's parts have it.
+    fn part_span(
+        &self,
+        us: &InstrumentationScope,
+        name: &'static str,
+        id: SpanId,
+        (start, end): (Instant, Instant),
+    ) -> SpanData {
+        let flags = TraceFlags::default().with_sampled(self.trace.is_sampled);
+        SpanData {
+            span_context: SpanContext::new(self.trace.id, id, flags, false, self.trace.state.clone()),
+            parent_span_id: self.trace.span,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: name.into(),
+            start_time: self.at(start),
+            end_time: self.at(end),
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: us.clone(),
         }
     }
 
     /// A time as people read it.
-    fn at(&self, instant: Instant) -> u64 {
+    fn at(&self, instant: Instant) -> SystemTime {
         let (end, now) = self.end;
-        let time = now.checked_sub(end.saturating_duration_since(instant)).unwrap_or(UNIX_EPOCH);
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        now.checked_sub(end.saturating_duration_since(instant)).unwrap_or(UNIX_EPOCH)
     }
 }
 
-fn span_id(id: u64) -> Bytes {
-    Bytes::copy_from_slice(&id.to_be_bytes())
-}
-
-pub(super) fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_owned()))
-}
-
-fn number(key: &str, value: u64) -> KeyValue {
-    attribute(key, Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX)))
-}
-
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
+fn number(key: &'static str, value: u64) -> KeyValue {
+    KeyValue::new(key, i64::try_from(value).unwrap_or(i64::MAX))
 }

@@ -1,25 +1,31 @@
 //! Traces: which requests are part of one, and spans on their way to the collector.
 //!
 //! Requests that are over wait in a queue of bounded length, from which a task sends the spans of many at
-//! once. What finds it full is dropped and counted, and so is what the collector does not take at the second
-//! attempt; the log says so.
+//! once. What finds it full is dropped and counted, and so is what the collector does not take; the log
+//! says so.
+//!
+//! OpenTelemetry's own batch processor is not used: how much it drops it tells at its end alone, it would have the
+//! spans made before a connection goes on to its next request, and its thread ends with its owner, without sending
+//! what it still has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, Uri};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::EnvResourceDetector;
+use opentelemetry_sdk::trace::SpanExporter as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::context::Trace;
-use super::otlp::{BoxError, Collector};
-use super::spans::{self, Finished};
+use super::otlp;
+use super::spans::Finished;
 use crate::config::TracesConfig;
-use crate::proto::opentelemetry::proto::collector::trace::v1::ExportTraceServiceRequest;
-use crate::proto::opentelemetry::proto::common::v1::InstrumentationScope;
-use crate::proto::opentelemetry::proto::resource::v1::Resource;
-use crate::proto::opentelemetry::proto::trace::v1::{ResourceSpans, ScopeSpans};
+use crate::error::{Error, Result};
 
 /// How many requests may wait for their spans to be sent.
 const QUEUE: usize = 4096;
@@ -30,14 +36,8 @@ const BATCH: usize = 512;
 /// How long to gather spans.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the collector may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How often to say that traces are lost.
 const SILENCE: Duration = Duration::from_secs(30);
-
-/// How long to wait before the second attempt.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes traces and sends them. The task that sends ends when this is dropped, after what it still has.
 #[derive(Debug)]
@@ -56,19 +56,20 @@ enum Item {
 
 impl Tracer {
     /// Sends to the collector of the configuration from now on.
-    #[must_use]
-    pub fn start(config: &TracesConfig) -> Arc<Self> {
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a collector that cannot be meant.
+    pub fn start(config: &TracesConfig) -> Result<Arc<Self>> {
+        let mut collector = otlp::exporter(config)
+            .map_err(|error| Error::invalid_argument(format!("Traces cannot be sent: {error}")))?;
+        collector.set_resource(&resource(config));
         let (queue, items) = mpsc::channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let exporter = Exporter {
             items,
-            collector: Collector::new(config),
-            resource: Resource {
-                attributes: vec![
-                    spans::text("service.name", &config.service_name),
-                    spans::text("service.version", env!("CARGO_PKG_VERSION")),
-                ],
-            },
+            collector,
+            us: InstrumentationScope::builder("tfbridge").with_version(env!("CARGO_PKG_VERSION")).build(),
             dropped: Arc::clone(&dropped),
             endpoint: config.endpoint.clone(),
             is_failing: false,
@@ -76,7 +77,7 @@ impl Tracer {
             told: None,
         };
         tokio::spawn(exporter.run());
-        Arc::new(Self { config: config.clone(), queue, dropped })
+        Ok(Arc::new(Self { config: config.clone(), queue, dropped }))
     }
 
     /// What it was started with.
@@ -115,8 +116,8 @@ impl Tracer {
 /// The task that sends.
 struct Exporter {
     items: mpsc::Receiver<Item>,
-    collector: Collector,
-    resource: Resource,
+    collector: SpanExporter,
+    us: InstrumentationScope,
     dropped: Arc<AtomicU64>,
     endpoint: Uri,
     /// The last attempt failed, which has been said.
@@ -158,12 +159,8 @@ impl Exporter {
     async fn export(&mut self, batch: &[Box<Finished>]) {
         self.lost += self.dropped.swap(0, Ordering::Relaxed);
         if !batch.is_empty() {
-            let request = self.request(batch);
-            let mut result = self.attempt(&request).await;
-            if result.is_err() {
-                tokio::time::sleep(PAUSE).await;
-                result = self.attempt(&request).await;
-            }
+            let spans = batch.iter().flat_map(|finished| finished.spans(&self.us)).collect();
+            let result = self.collector.export(spans).await;
             match &result {
                 Ok(()) if self.is_failing => tracing::info!("the collector takes traces again"),
                 Err(error) if !self.is_failing => {
@@ -182,22 +179,16 @@ impl Exporter {
             self.told = Some(Instant::now());
         }
     }
+}
 
-    fn request(&self, batch: &[Box<Finished>]) -> ExportTraceServiceRequest {
-        let scope = InstrumentationScope {
-            name: "tfbridge".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let spans = batch.iter().flat_map(|finished| finished.spans()).collect();
-        ExportTraceServiceRequest {
-            resource_spans: vec![ResourceSpans {
-                resource: Some(self.resource.clone()),
-                scope_spans: vec![ScopeSpans { scope: Some(scope), spans }],
-            }],
-        }
-    }
-
-    async fn attempt(&mut self, request: &ExportTraceServiceRequest) -> Result<(), BoxError> {
-        timeout(TIMEOUT, self.collector.send(request)).await?
+/// What sends the spans: what the configuration says counts for more than what the environment says.
+fn resource(config: &TracesConfig) -> Resource {
+    let builder = Resource::builder_empty()
+        .with_service_name("tfbridge")
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_detector(Box::new(EnvResourceDetector::new()));
+    match &config.service_name {
+        Some(name) => builder.with_service_name(name.clone()).build(),
+        None => builder.build(),
     }
 }

@@ -2,26 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use prost::Message as _;
-use tfbridge::config::{OtlpProtocol, TracesConfig};
-use tfbridge::proto::opentelemetry::proto::collector::trace::v1::trace_service_server::{
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
-use tfbridge::proto::opentelemetry::proto::collector::trace::v1::{
+use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use tfbridge::proto::opentelemetry::proto::common::v1::KeyValue;
-use tfbridge::proto::opentelemetry::proto::common::v1::any_value::Value;
-use tfbridge::proto::opentelemetry::proto::trace::v1::Span;
-use tfbridge::proto::opentelemetry::proto::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use prost::Message as _;
+use tfbridge::config::{OtlpProtocol, TracesConfig};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::TcpIncoming;
@@ -43,6 +45,10 @@ const PARENT: &str = "b7ad6b7169203331";
 #[derive(Clone, Default)]
 struct Collector {
     requests: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    /// The headers or metadata that came with each of them.
+    heads: Arc<Mutex<Vec<HeaderMap>>>,
+    /// How many requests it refuses before it takes some.
+    refusals: Arc<AtomicUsize>,
 }
 
 impl Collector {
@@ -74,13 +80,13 @@ impl Collector {
                             (&Method::POST, "/base/v1/traces")
                         );
                         assert_eq!(request.headers()[header::CONTENT_TYPE], "application/x-protobuf");
+                        let head = request.headers().clone();
                         let body = request.into_body().collect().await?.to_bytes();
-                        collector
-                            .requests
-                            .lock()
-                            .unwrap()
-                            .push(ExportTraceServiceRequest::decode(body).unwrap());
-                        Ok::<_, hyper::Error>(Response::new(Full::<bytes::Bytes>::default()))
+                        let mut response = Response::new(Full::<bytes::Bytes>::default());
+                        if !collector.take(head, ExportTraceServiceRequest::decode(body).unwrap()) {
+                            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                        }
+                        Ok::<_, hyper::Error>(response)
                     }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
@@ -89,6 +95,20 @@ impl Collector {
             }
         });
         address
+    }
+
+    /// Takes a request, unless it is to be refused.
+    fn take(&self, head: HeaderMap, request: ExportTraceServiceRequest) -> bool {
+        let is_refused = self.refusals.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        if !is_refused {
+            self.heads.lock().unwrap().push(head);
+            self.requests.lock().unwrap().push(request);
+        }
+        !is_refused
+    }
+
+    fn resource(&self) -> Vec<KeyValue> {
+        self.requests.lock().unwrap()[0].resource_spans[0].resource.clone().unwrap().attributes
     }
 
     fn spans(&self) -> Vec<Span> {
@@ -105,8 +125,12 @@ impl TraceService for Collector {
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
-        self.requests.lock().unwrap().push(request.into_inner());
-        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
+        let (metadata, _, request) = request.into_parts();
+        if self.take(metadata.into_headers(), request) {
+            Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
+        } else {
+            Err(Status::unavailable("busy"))
+        }
     }
 }
 
@@ -184,8 +208,7 @@ async fn collectors_get_the_documented_spans_of_every_request_before_the_end() {
         let roots = spans.iter().filter(|span| span.parent_span_id.is_empty());
         let traces: BTreeSet<_> = roots.map(|span| span.trace_id.clone()).collect();
         assert_eq!(traces.len(), 3);
-        let resources = collector.requests.lock().unwrap()[0].resource_spans[0].resource.clone().unwrap();
-        assert_eq!(*value(&resources.attributes, "service.name"), text("front"));
+        assert_eq!(*value(&collector.resource(), "service.name"), text("front"));
 
         let name =
             |span: &Span| if span.kind() == SpanKind::Server { "VERB".to_owned() } else { span.name.clone() };
@@ -233,6 +256,64 @@ async fn collectors_may_take_tls_and_be_in_the_common_variable() {
         drop(client);
         let log = program.end();
         assert!(collector.spans().iter().any(|span| span.name == "predict"), "{protocol}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_common_variables_count_where_there_is_no_flag() {
+    for (protocol, flags, name) in [
+        ("grpc", &[][..], "variable"),
+        ("http", &[], "variable"),
+        ("http", &["--service-name", "flag"], "flag"),
+    ] {
+        let collector = Collector::default();
+        let address = if protocol == "grpc" { collector.grpc().await } else { collector.http().await };
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*format!("http://{address}/base")),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20secret,x-tenant=a"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=attribute,deployment.environment.name=test"),
+            ("OTEL_SERVICE_NAME", "variable"),
+        ];
+        let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+        let flags = [&["--otlp-protocol", protocol], flags].concat();
+        let mut program = Program::serve_with(&backend, &flags, &variables).await;
+        let mut client = Client::connect(program.api).await;
+        assert_eq!(client.post(PATH, BODY).await.status, 200);
+        drop(client);
+        let log = program.end();
+        let heads = collector.heads.lock().unwrap();
+        let head = heads.first().unwrap_or_else(|| panic!("{log}"));
+        assert_eq!(
+            (&head["authorization"], &head["x-tenant"]),
+            (&"Bearer secret".parse().unwrap(), &"a".parse().unwrap())
+        );
+        let resource = collector.resource();
+        assert_eq!(*value(&resource, "service.name"), text(name));
+        assert_eq!(*value(&resource, "deployment.environment.name"), text("test"));
+        assert_eq!(*value(&resource, "service.version"), text(env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_busy_gets_the_spans_at_the_second_attempt_and_not_at_a_third() {
+    for (protocol, refusals) in [("grpc", 1), ("http", 1), ("grpc", 2), ("http", 2)] {
+        let collector = Collector::default();
+        collector.refusals.store(refusals, Relaxed);
+        let address = if protocol == "grpc" { collector.grpc().await } else { collector.http().await };
+        let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+        let endpoint = format!("http://{address}/base");
+        let flags = ["--otlp-endpoint", &endpoint, "--otlp-protocol", protocol];
+        let mut program = Program::serve(&backend, &flags).await;
+        let mut client = Client::connect(program.api).await;
+        assert_eq!(client.post(PATH, BODY).await.status, 200);
+        drop(client);
+        let log = program.end();
+        let is_lost = refusals > 1;
+        assert_eq!(collector.spans().is_empty(), is_lost, "{protocol} {refusals}: {log}");
+        for text in ["the collector takes no traces", "traces were lost"] {
+            assert_eq!(log.contains(text), is_lost, "{protocol} {refusals}: {log}");
+        }
+        assert_eq!(collector.refusals.load(Relaxed), 0);
     }
 }
 
@@ -287,6 +368,7 @@ async fn a_collector_that_is_not_there_costs_nothing_but_two_seconds_at_the_end(
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         let is_told = ["could not be sent before the end", "the collector takes no traces"];
         assert!(is_told.iter().any(|text| log.contains(text)), "{log}");
+        assert_eq!(log.matches("ConnectionRefused").count(), usize::from(endpoint.ends_with(":1")), "{log}");
     }
     drop(silent);
 }
