@@ -14,7 +14,7 @@ use super::signature::{Input, Signature, Signatures};
 use super::stream::Stream;
 use super::top_k;
 use super::writer::NanStyle;
-use super::{csv, npy, npz, octets, protobuf};
+use super::{csv, multipart, npy, npz, octets, protobuf};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::PredictResponse;
 
@@ -118,6 +118,7 @@ pub fn decode(
         MediaType::Json => return decode_json(agreement, body, signatures, rules, stream),
         MediaType::Octets | MediaType::Image => octets::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Csv => csv::decode(agreement, body, signatures, &rules.limits)?,
+        MediaType::Multipart => multipart::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Npy => npy::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Npz => npz::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Protobuf => protobuf::decode(agreement, body, rules)?,
@@ -157,7 +158,7 @@ fn decode_json(
 /// The form of a reply of this type to a request that is laid out like this.
 pub(crate) fn form(reply: MediaType, format: Format) -> Form {
     match reply {
-        MediaType::Json | MediaType::Octets | MediaType::Image => Form::Json(format),
+        MediaType::Json | MediaType::Octets | MediaType::Image | MediaType::Multipart => Form::Json(format),
         MediaType::Npy => Form::Npy,
         MediaType::Csv => Form::Csv,
         MediaType::Npz => Form::Npz,

@@ -5,7 +5,7 @@
 //! no column is named like that, all columns together are its row. `text/csv; header=absent` says that there is
 //! no such line; then the columns are the row of the one input, too. Replies are written the same way.
 
-mod cell;
+pub(super) mod cell;
 mod columns;
 mod write;
 
@@ -235,7 +235,7 @@ mod tests {
         check(
             "a\n1\n",
             &[("x", DataType::DtFloat, Some(&[-1, 3]))],
-            "The input x has shape [-1,3], and a row has 1 columns for it",
+            "The input x has shape [-1,3], and a row has 1 values for it",
         );
         check(
             "a\n1\n2\n",

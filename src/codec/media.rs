@@ -24,12 +24,22 @@ pub enum MediaType {
     Protobuf,
     /// A table.
     Csv,
+    /// A form.
+    Multipart,
 }
 
 impl MediaType {
     /// All that a request may have.
-    pub const REQUESTS: [Self; 7] =
-        [Self::Json, Self::Npy, Self::Npz, Self::Protobuf, Self::Csv, Self::Octets, Self::Image];
+    pub const REQUESTS: [Self; 8] = [
+        Self::Json,
+        Self::Npy,
+        Self::Npz,
+        Self::Protobuf,
+        Self::Csv,
+        Self::Multipart,
+        Self::Octets,
+        Self::Image,
+    ];
 
     /// All that a reply may have.
     pub const REPLIES: [Self; 5] = [Self::Json, Self::Npy, Self::Npz, Self::Protobuf, Self::Csv];
@@ -45,7 +55,14 @@ impl MediaType {
             Self::Npz => "application/x-npz",
             Self::Protobuf => "application/x-protobuf",
             Self::Csv => "text/csv",
+            Self::Multipart => "multipart/form-data",
         }
+    }
+
+    /// The type that a `Content-Type` names.
+    pub(super) fn of(content_type: &str) -> Option<Self> {
+        let name = content_type.split(';').next().unwrap_or_default();
+        Self::from_name(&name.trim().to_ascii_lowercase())
     }
 
     /// The type of a name in lower case, without parameters.
@@ -56,6 +73,7 @@ impl MediaType {
             }
             "application/octet-stream" => Self::Octets,
             "text/csv" => Self::Csv,
+            "multipart/form-data" => Self::Multipart,
             "application/x-npy" | "application/npy" => Self::Npy,
             "application/x-npz" | "application/npz" => Self::Npz,
             "application/x-protobuf" | "application/protobuf" | "application/vnd.google.protobuf" => {
@@ -99,10 +117,9 @@ impl Agreement {
         query: Option<&str>,
     ) -> Result<Self> {
         let content_type = content_type.unwrap_or_default();
-        let (name, _) = content_type.split_once(';').unwrap_or((content_type, ""));
-        let request = MediaType::from_name(&name.trim().to_ascii_lowercase()).ok_or_else(|| {
+        let request = MediaType::of(content_type).ok_or_else(|| {
             let types = list(&MediaType::REQUESTS);
-            let name = name.trim();
+            let name = content_type.split(';').next().unwrap_or_default().trim();
             Error::unsupported_media_type(format!(
                 "Bodies of type {name:?} cannot be read; these can: {types}"
             ))

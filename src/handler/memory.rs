@@ -10,7 +10,7 @@ use memchr::{memchr_iter, memmem};
 use crate::codec::Limits;
 use crate::codec::media::MediaType;
 use crate::codec::signature::Signatures;
-use crate::codec::{npy, npz};
+use crate::codec::{multipart, npy, npz};
 pub(super) use tensors::{of_reply, of_tensor};
 
 /// Bodies up to this size are not looked at: every byte of them may be the worst.
@@ -39,6 +39,7 @@ pub(super) fn of_tensors(
         // The body itself is the string.
         MediaType::Octets | MediaType::Image => STRING,
         MediaType::Csv => of_csv(bytes, signatures),
+        MediaType::Multipart => of_form(bytes, signatures),
         MediaType::Npy => npy::room(bytes, widest()),
         MediaType::Npz => npz::room(bytes, widest(), limits.inflated),
         // Its tensors are parts of the body.
@@ -75,6 +76,13 @@ fn of_csv(text: &[u8], signatures: Option<&Signatures>) -> usize {
     // Whoever grows has the old and the new at once.
     let strings = if has_strings { cells * 2 * STRING + 3 * text.len() } else { 0 };
     cells * 3 * widest + strings
+}
+
+/// A form may hold arrays, JSON, and many small parts.
+fn of_form(bytes: &[u8], signatures: Option<&Signatures>) -> usize {
+    const PART: usize = 256;
+    let widest = signatures.map_or(0, Signatures::widest_number);
+    multipart::room(bytes, widest) + of_json(bytes, signatures) + count(bytes, b'\n') / 3 * PART
 }
 
 /// The most bytes that the examples of a body take.

@@ -17,6 +17,9 @@ use crate::support::shape;
 const TYPES: [&str; 5] =
     ["application/json", "application/x-npy", "application/x-npz", "application/x-protobuf", "text/csv"];
 
+/// A type that requests can have and replies cannot.
+const FORM: &str = "multipart/form-data; boundary=b";
+
 /// Six elements of each dtype, the ends of its range among them.
 fn tensors() -> Vec<TensorProto> {
     macro_rules! content {
@@ -67,6 +70,15 @@ fn body_of(content_type: &str, tensor: &TensorProto, signature_name: &str) -> Ve
         "application/x-npy" => Form::Npy,
         "application/x-npz" => Form::Npz,
         "text/csv" => Form::Csv,
+        FORM => {
+            let array = if tensor.dtype() == DataType::DtBfloat16 {
+                b"application/json\r\n\r\n[[1.0,-0.0,3.3895314e38],[9.184e-41,Infinity,-Infinity]]".to_vec()
+            } else {
+                [b"application/x-npy\r\n\r\n", &body_of("application/x-npy", tensor, "")[..]].concat()
+            };
+            let head = b"--b\r\nContent-Disposition: form-data; name=\"x\"\r\nContent-Type: ";
+            return [head, &array[..], b"\r\n--b--\r\n"].concat();
+        }
         _ => {
             let model_spec = ModelSpec { signature_name: signature_name.to_owned(), ..ModelSpec::default() };
             let model_spec = Some(model_spec);
@@ -112,7 +124,7 @@ async fn what_goes_in_as_any_type_comes_out_as_any_other() {
     for tensor in tensors() {
         let dtype = dtype::from_wire(tensor.dtype);
         let name = dtype::name(dtype);
-        for request in TYPES.into_iter().filter(|it| carries(it, dtype)) {
+        for request in TYPES.into_iter().chain([FORM]).filter(|it| carries(it, dtype)) {
             let body = body_of(request, &tensor, &name);
             for reply in TYPES.into_iter().filter(|it| carries(it, dtype)) {
                 let path = format!("/v1/models/echo:predict?signature_name={name}");
@@ -129,7 +141,7 @@ async fn what_goes_in_as_any_type_comes_out_as_any_other() {
             }
         }
     }
-    assert_eq!(pairs, 14 * 25 + 2 * 16);
+    assert_eq!(pairs, 14 * 30 + 2 * 20);
 }
 
 /// The strings of a tensor in either of their encodings.
@@ -180,7 +192,7 @@ async fn the_reply_is_of_the_type_that_is_wanted() {
     assert_eq!((response.status, &response.body[response.body.len() - 8..]), (200, &2_i64.to_le_bytes()[..]));
     let response = client.request("POST", path, &[("Content-Type", "application/cbor")], b"x").await;
     let expected = "these can: application/json, application/x-npy, application/x-npz, application/x-protobuf, \
-                    text/csv, ";
+                    text/csv, multipart/form-data, ";
     assert_eq!(response.status, 415);
     assert!(response.error().contains(expected), "{response:?}");
 }

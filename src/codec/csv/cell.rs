@@ -5,13 +5,13 @@ use crate::codec::number::{self, Float, Integer, Plain};
 use crate::proto::tensorflow::DataType;
 
 /// Whether elements of a dtype are numbers with a form of their own in a cell.
-pub(super) fn has_form(dtype: DataType) -> bool {
+pub(in crate::codec) fn has_form(dtype: DataType) -> bool {
     crate::codec::dtype::width(dtype).is_some()
         && !matches!(dtype, DataType::DtComplex64 | DataType::DtComplex128)
 }
 
 /// Reads a number to `place`, which has the width of the dtype; false if it is none that the dtype can hold.
-pub(super) fn read(text: &[u8], dtype: DataType, place: &mut [u8]) -> bool {
+pub(in crate::codec) fn read(text: &[u8], dtype: DataType, place: &mut [u8]) -> bool {
     let text = text.trim_ascii();
     match dtype {
         DataType::DtFloat => put(place, float::<f32>(text).map(f32::to_le_bytes)),

@@ -9,6 +9,7 @@ use crate::codec::dense::{Dense, Elements};
 use crate::codec::dtype;
 use crate::codec::limits::Limits;
 use crate::codec::predict::Inputs;
+use crate::codec::rows;
 use crate::codec::signature::{Input, Signature};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::DataType;
@@ -230,7 +231,7 @@ impl<'a> Column<'a> {
                 "The input {name} is of type {dtype}, which has no form in text/csv"
             )));
         }
-        let dimensions = self.dimensions(rows)?;
+        let dimensions = rows::shape(self.input, rows, self.width, self.is_list)?;
         let elements = match self.store {
             Store::Numbers { content, .. } => Elements::Numbers(content.into()),
             Store::Strings { text, spans } => {
@@ -239,36 +240,6 @@ impl<'a> Column<'a> {
             }
         };
         Ok(Dense { dtype, dimensions, elements })
-    }
-
-    /// The shape of the tensor: that of the signature, as far as the columns allow it.
-    fn dimensions(&self, rows: usize) -> Result<Vec<usize>> {
-        let Some(shape) = &self.input.shape else {
-            return Ok(if self.is_list { vec![rows, self.width] } else { vec![rows] });
-        };
-        let misfit = |what: String| {
-            let sizes: Vec<_> = shape.iter().map(ToString::to_string).collect();
-            let (name, shape) = (&self.input.name, sizes.join(","));
-            Error::invalid_argument(format!("The input {name} has shape [{shape}], and {what}"))
-        };
-        let columns = || misfit(format!("a row has {} columns for it", self.width));
-        let Some((_, inner)) = shape.split_first() else {
-            return match (rows, self.width) {
-                (1, 1) => Ok(Vec::new()),
-                (1, _) => Err(columns()),
-                _ => Err(misfit(format!("there are {rows} rows"))),
-            };
-        };
-        let known = inner.iter().filter_map(|size| usize::try_from(*size).ok());
-        let known = known.fold(1, usize::saturating_mul);
-        let open = match inner.iter().filter(|size| **size < 0).count() {
-            0 if known == self.width => 0,
-            // Several that are open leave it to the columns.
-            1 if known > 0 && self.width.is_multiple_of(known) => self.width / known,
-            _ => return Err(columns()),
-        };
-        let sizes = inner.iter().map(|size| usize::try_from(*size).unwrap_or(open));
-        Ok(std::iter::once(rows).chain(sizes).collect())
     }
 }
 
