@@ -11,8 +11,11 @@ use std::{env, fs};
 use prost::Message as _;
 
 /// The roots of the tree of protos: everything else is reached from them by import.
-const ROOTS: [&str; 2] =
-    ["tensorflow_serving/apis/prediction_service.proto", "tensorflow_serving/apis/model_service.proto"];
+const ROOTS: [&str; 3] = [
+    "tensorflow_serving/apis/prediction_service.proto",
+    "tensorflow_serving/apis/model_service.proto",
+    "inference/grpc_service.proto",
+];
 
 /// What the program is made from. What else changes in a checkout makes no other program of it.
 const SOURCES: [&str; 5] = ["build.rs", "proto", "src", "Cargo.toml", "Cargo.lock"];

@@ -1,7 +1,8 @@
-//! The protocol buffers of TensorFlow Serving, compiled from `proto/` by the build script.
+//! The protocol buffers of TensorFlow Serving and of the Open Inference Protocol, compiled from `proto/` by the build script.
 //!
 //! Module paths follow the packages: [`tensorflow`] holds tensors, examples and signatures,
-//! [`tensorflow::serving`] the requests, the replies, the clients and the servers.
+//! [`tensorflow::serving`] the requests, the replies, the clients and the servers, and [`inference`] those of
+//! the Open Inference Protocol.
 
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all, clippy::pedantic)]
 

@@ -1,6 +1,7 @@
-//! Our protos beside the descriptors of TensorFlow Serving's own Python package.
+//! Our protos beside the descriptors of TensorFlow Serving's own Python package, and of a client of the Open
+//! Inference Protocol.
 //!
-//! `tests/descriptors/dump.py` writes the fixture from the package and says what it holds.
+//! `tests/descriptors/dump.py` and `inference.py` write the fixtures from the packages; the first says what they hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -69,7 +70,13 @@ fn declared() -> Declared {
                 .iter()
                 .map(|method| {
                     let name = |name: &str| name.trim_start_matches('.').to_owned();
-                    (method.name(), json!([name(method.input_type()), name(method.output_type())]))
+                    let mut types = vec![name(method.input_type()), name(method.output_type())];
+                    let streams = [
+                        (method.client_streaming(), "client stream"),
+                        (method.server_streaming(), "server stream"),
+                    ];
+                    types.extend(streams.iter().filter(|(is, _)| *is).map(|(_, text)| (*text).to_owned()));
+                    (method.name(), json!(types))
                 })
                 .collect();
             declared.services.insert(format!("{}.{}", file.package(), service.name()), json!(methods));
@@ -78,10 +85,18 @@ fn declared() -> Declared {
     declared
 }
 
+fn fixture(name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(format!("tests/fixtures/{name}")).unwrap()).unwrap()
+}
+
 #[test]
-fn protos_equal_those_of_the_python_package() {
-    let text = fs::read_to_string("tests/fixtures/descriptors.json").unwrap();
-    let upstream: Value = serde_json::from_str(&text).unwrap();
+fn protos_equal_those_of_the_python_packages() {
+    let mut upstream = fixture("descriptors.json");
+    for (kind, declared) in fixture("inference_descriptors.json").as_object().unwrap() {
+        if let Some(declared) = declared.as_object() {
+            upstream[kind].as_object_mut().unwrap().extend(declared.clone());
+        }
+    }
     let trimmed = fs::read_to_string("tests/descriptors/trimmed.txt").unwrap();
     let trimmed: BTreeSet<&str> = trimmed
         .lines()
@@ -90,7 +105,7 @@ fn protos_equal_those_of_the_python_package() {
         .map(|(name, _)| name)
         .collect();
     let ours = declared();
-    assert!(ours.messages.len() > 60 && ours.enums.len() > 5 && ours.services.len() == 2);
+    assert!(ours.messages.len() > 80 && ours.enums.len() > 5 && ours.services.len() == 3);
     for (name, fields) in &ours.messages {
         let expected =
             upstream["messages"][name].as_object().unwrap_or_else(|| panic!("{name} is not upstream"));
