@@ -14,6 +14,7 @@
 //! | [`example`] | `examples` | `tf.Example`s, and results back to `results` |
 //! | [`model`] | status and signatures | JSON |
 //! | [`signature::file`] | a file of signatures | what predict must know of models |
+//! | [`inference`] | requests of the Open Inference Protocol | tensors, and tensors back to its replies |
 //! | [`stream`] | a predict body that is still arriving | the tensor decoded so far |
 
 pub mod body;

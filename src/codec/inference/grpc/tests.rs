@@ -1,0 +1,206 @@
+//! Requests become tensors and replies responses, for every datatype and for whatever is wrong with them.
+
+use prost::Message;
+
+use super::*;
+use crate::codec::dense::shape;
+use crate::codec::signature::Input;
+use crate::proto::inference::InferParameter;
+use crate::proto::tensorflow::TensorProto;
+
+const RULES: Rules =
+    Rules { limits: Limits { depth: 9, rank: 4, elements: 100, string_size: 9 }, check_shapes: true };
+
+fn tensor(datatype: &str, shape: &[i64]) -> InferInputTensor {
+    InferInputTensor {
+        name: "x".to_owned(),
+        datatype: datatype.to_owned(),
+        shape: shape.to_vec(),
+        ..InferInputTensor::default()
+    }
+}
+
+fn raw(datatype: &str, shape: &[i64], raw: &[u8]) -> ModelInferRequest {
+    ModelInferRequest {
+        inputs: vec![tensor(datatype, shape)],
+        raw_input_contents: vec![Bytes::copy_from_slice(raw)],
+        ..ModelInferRequest::default()
+    }
+}
+
+fn typed(datatype: &str, shape: &[i64], contents: InferTensorContents) -> ModelInferRequest {
+    let input = InferInputTensor { contents: Some(contents), ..tensor(datatype, shape) };
+    ModelInferRequest { inputs: vec![input], ..ModelInferRequest::default() }
+}
+
+fn decoded(request: &ModelInferRequest) -> Result<Dense> {
+    let decoded = decode(request, None, &RULES)?;
+    Dense::new("x", &decoded.inputs["x"])
+}
+
+#[test]
+fn both_places_of_elements_give_the_same_tensor() {
+    let check = |datatype: &str, bytes: &[u8], contents: InferTensorContents| {
+        let from_raw = decoded(&raw(datatype, &[2], bytes)).unwrap();
+        assert_eq!(from_raw.elements, Elements::Numbers(Bytes::copy_from_slice(bytes)), "{datatype}");
+        assert_eq!(decoded(&typed(datatype, &[2], contents)).unwrap(), from_raw, "{datatype}");
+        assert_eq!(dtype::name(from_raw.dtype), Some(datatype));
+    };
+    type Contents = InferTensorContents;
+    check("BOOL", &[1, 0], Contents { bool_contents: vec![true, false], ..Contents::default() });
+    let ints = || Contents { int_contents: vec![1, -2], ..Contents::default() };
+    check("INT8", &[1, 254], ints());
+    check("INT16", &[1, 0, 254, 255], ints());
+    check("INT32", &[1, 0, 0, 0, 254, 255, 255, 255], ints());
+    let row = [1_i64.to_le_bytes(), (-2_i64).to_le_bytes()].concat();
+    check("INT64", &row, Contents { int64_contents: vec![1, -2], ..Contents::default() });
+    let uints = || Contents { uint_contents: vec![1, 200], ..Contents::default() };
+    check("UINT8", &[1, 200], uints());
+    check("UINT16", &[1, 0, 200, 0], uints());
+    check("UINT32", &[1, 0, 0, 0, 200, 0, 0, 0], uints());
+    let row = [1_u64.to_le_bytes(), u64::MAX.to_le_bytes()].concat();
+    check("UINT64", &row, Contents { uint64_contents: vec![1, u64::MAX], ..Contents::default() });
+    let row = [1.5_f32.to_le_bytes(), f32::NAN.to_le_bytes()].concat();
+    check("FP32", &row, Contents { fp32_contents: vec![1.5, f32::NAN], ..Contents::default() });
+    let row = [1.5_f64.to_le_bytes(), (-0.0_f64).to_le_bytes()].concat();
+    check("FP64", &row, Contents { fp64_contents: vec![1.5, -0.0], ..Contents::default() });
+    let strings = Contents { bytes_contents: vec!["a".into(), Bytes::new()], ..Contents::default() };
+    let from_raw = decoded(&raw("BYTES", &[2, 1], b"\x01\0\0\0a\0\0\0\0")).unwrap();
+    assert_eq!(decoded(&typed("BYTES", &[2, 1], strings)).unwrap(), from_raw);
+    assert_eq!(from_raw.elements, Elements::Strings(vec!["a".into(), Bytes::new()]));
+    for datatype in ["FP16", "BF16"] {
+        let half = decoded(&raw(datatype, &[1], &[0, 0x3c])).unwrap();
+        assert_eq!(half.elements, Elements::Numbers(Bytes::from_static(&[0, 0x3c])));
+    }
+    // A scalar, and nothing at all.
+    assert_eq!(decoded(&raw("INT8", &[], &[7])).unwrap().len(), 1);
+    assert_eq!(decoded(&typed("FP32", &[0, 3], InferTensorContents::default())).unwrap().len(), 0);
+    let nothing = ModelInferRequest { inputs: vec![tensor("BYTES", &[0])], ..ModelInferRequest::default() };
+    assert_eq!(decoded(&nothing).unwrap().len(), 0);
+}
+
+#[test]
+fn raw_elements_are_not_copied() {
+    let message = Bytes::from(raw("UINT8", &[100], &[5; 100]).encode_to_vec());
+    let request = read(message.clone()).unwrap();
+    let Elements::Numbers(elements) = decoded(&request).unwrap().elements else { panic!() };
+    let (from, to) = (message.as_ptr() as usize, message.as_ptr() as usize + message.len());
+    assert!((from..to).contains(&(elements.as_ptr() as usize)));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_the_input() {
+    let check = |request: ModelInferRequest, expected: &str| {
+        let error = decode(&request, None, &RULES).unwrap_err();
+        assert!(error.message().contains(expected), "{error}");
+        assert_eq!(error.status(), 400);
+    };
+    check(raw("FP32", &[2], &[0; 7]), "The input \"x\" has 7 raw bytes, but 2 elements of FP32 by its shape");
+    check(raw("FLOAT", &[1], &[0; 4]), "is of datatype \"FLOAT\", which there is not");
+    check(raw("UINT8", &[-1], &[0]), "has the shape [-1], which is no size");
+    check(raw("UINT8", &[101], &[0; 101]), "has more than 100 elements");
+    check(raw("UINT8", &[i64::MAX, i64::MAX], &[]), "has more than 100 elements");
+    check(raw("UINT8", &[1, 1, 1, 1, 1], &[0]), "has 5 dimensions, more than 4");
+    check(raw("BYTES", &[1], b"\x02\0\0\0a"), "are not 1 strings");
+    check(raw("BYTES", &[1], b"\x01\0\0\0ab"), "are not 1 strings");
+    check(raw("BYTES", &[2], b"\x01\0\0\0a"), "are not 2 strings");
+    check(raw("BYTES", &[1], b"\x0a\0\0\0aaaaaaaaaa"), "has a string of 10 bytes, longer than 9 bytes");
+    let ints = |value| InferTensorContents { int_contents: vec![value], ..InferTensorContents::default() };
+    check(typed("INT8", &[1], ints(128)), "has the element 128, which is out of the range of INT8");
+    check(typed("INT16", &[1], ints(-32_769)), "out of the range of INT16");
+    check(typed("INT16", &[2], ints(1)), "has 1 elements in int_contents, but 2 by its shape");
+    check(typed("INT64", &[1], ints(1)), "has 0 elements in int64_contents, but 1 by its shape");
+    check(typed("FP16", &[1], ints(1)), "is of datatype FP16, which needs raw_input_contents");
+    let mut both = typed("INT32", &[1], ints(1));
+    both.raw_input_contents = vec![Bytes::from_static(&[0; 4])];
+    check(both.clone(), "has contents beside its raw_input_contents");
+    both.raw_input_contents.push(Bytes::new());
+    check(both, "There are 2 raw_input_contents for 1 inputs");
+    let mut twice = typed("INT32", &[1], ints(1));
+    twice.inputs.push(twice.inputs[0].clone());
+    check(twice, "The input \"x\" is there twice");
+    let nothing = ModelInferRequest { inputs: vec![tensor("INT8", &[1])], ..ModelInferRequest::default() };
+    check(nothing, "has neither contents nor raw_input_contents");
+}
+
+#[test]
+fn the_signature_is_looked_at() {
+    let input = Input { name: "x".to_owned(), dtype: DataType::DtFloat, shape: Some(vec![-1, 2]) };
+    let signature = |input: &Input| Signature::new(vec![input.clone()]);
+    let signatures = Signatures::from_iter([
+        ("serving_default".to_owned(), signature(&input)),
+        ("other".to_owned(), signature(&Input { name: "y".to_owned(), ..input.clone() })),
+    ]);
+    let check = |request: &ModelInferRequest, expected: &str| {
+        let error = decode(request, Some(&signatures), &RULES).unwrap_err();
+        assert!(error.message().contains(expected), "{error}");
+    };
+    let mut request = raw("FP32", &[1, 2], &[0; 8]);
+    let decoded = decode(&request, Some(&signatures), &RULES).unwrap();
+    assert_eq!(decoded.signature_name, "");
+    check(&raw("INT32", &[1, 2], &[0; 8]), "is of datatype INT32, but the model takes FP32");
+    check(&raw("FP32", &[2], &[0; 8]), "has shape [2]");
+    let named = |name: &str| {
+        let choice = ParameterChoice::StringParam(name.to_owned());
+        [(SIGNATURE_NAME.to_owned(), InferParameter { parameter_choice: Some(choice) })].into()
+    };
+    request.parameters = named("other");
+    check(&request, "The input \"x\" is not in the signature; it has: y");
+    request.parameters = named("none");
+    check(&request, "\"none\" not found in signature def");
+    let choice = Some(ParameterChoice::BoolParam(true));
+    request.parameters = [(SIGNATURE_NAME.to_owned(), InferParameter { parameter_choice: choice })].into();
+    check(&request, "The parameter signature_name is no string");
+}
+
+#[test]
+fn what_others_can_do_is_unimplemented() {
+    let parameter = |name: &str| [(name.to_owned(), InferParameter::default())].into();
+    let mut request = raw("UINT8", &[1], &[0]);
+    request.inputs[0].parameters = parameter("shared_memory_region");
+    assert_eq!(decode(&request, None, &RULES).unwrap_err().status(), 501);
+    let mut request = raw("UINT8", &[1], &[0]);
+    let parameters = parameter("classification");
+    request.outputs = vec![InferRequestedOutputTensor { name: "y".to_owned(), parameters }];
+    let error = decode(&request, None, &RULES).unwrap_err();
+    assert_eq!(error.message(), "The output \"y\" has the parameter classification, which is not supported");
+}
+
+#[test]
+fn replies_have_raw_elements_in_the_order_that_was_asked_for() {
+    let output = |dtype: DataType, tensor: TensorProto| TensorProto {
+        dtype: dtype.into(),
+        tensor_shape: Some(shape(&[2])),
+        ..tensor
+    };
+    let floats = TensorProto { float_val: vec![1.0, 2.0], ..TensorProto::default() };
+    let strings = TensorProto { string_val: vec!["ab".into(), "".into()], ..TensorProto::default() };
+    let pairs = TensorProto { scomplex_val: vec![1.0; 4], ..TensorProto::default() };
+    let reply = |outputs: &[(&str, TensorProto)]| PredictResponse {
+        outputs: outputs.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect(),
+        ..PredictResponse::default()
+    };
+    let two = reply(&[("b", output(DataType::DtFloat, floats)), ("a", output(DataType::DtString, strings))]);
+    let form = |outputs: &[&str]| Form {
+        model_name: "m".to_owned(),
+        id: "7".to_owned(),
+        outputs: outputs.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let response = encode(form(&[]), &two, Some(3)).unwrap();
+    let described: Vec<_> = response
+        .outputs
+        .iter()
+        .map(|output| (output.name.as_str(), output.datatype.as_str(), output.shape.as_slice()))
+        .collect();
+    assert_eq!(described, [("a", "BYTES", &[2][..]), ("b", "FP32", &[2])]);
+    let floats = [1_f32.to_le_bytes(), 2_f32.to_le_bytes()].concat();
+    assert_eq!(response.raw_output_contents, [&b"\x02\0\0\0ab\0\0\0\0"[..], &floats]);
+    let ModelInferResponse { model_name, model_version, id, .. } = &response;
+    assert_eq!([model_name, model_version, id], ["m", "3", "7"]);
+    let response = encode(form(&["b"]), &two, None).unwrap();
+    assert_eq!((response.outputs.len(), response.model_version.as_str()), (1, ""));
+    assert_eq!(encode(form(&["c"]), &two, None).unwrap_err().status(), 500);
+    let complex = reply(&[("c", output(DataType::DtComplex64, pairs))]);
+    let error = encode(form(&[]), &complex, None).unwrap_err();
+    assert!(error.message().contains("is of type complex64, which the Open"), "{error}");
+}
