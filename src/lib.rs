@@ -100,32 +100,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::server::{Front, Listener};
+use crate::server::Front;
+pub use crate::server::Listeners;
 
 /// How long the end may wait for the collector of traces, and for the disk.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The ports of a bridge. The caller has opened them.
-#[derive(Debug)]
-pub struct Listeners {
-    /// For the REST API.
-    pub api: Vec<Listener>,
-    /// For those who run the bridge.
-    pub admin: Option<Listener>,
-}
-
-impl From<TcpListener> for Listeners {
-    fn from(api: TcpListener) -> Self {
-        Self { api: vec![api.into()], admin: None }
-    }
-}
-
-/// Serves the REST API until `shutdown` resolves and running requests are done, and the admin port
+/// Serves the REST API, and gRPC, until `shutdown` resolves and running requests are done, and the admin port
 /// until then.
 ///
 /// # Errors
@@ -153,7 +138,7 @@ pub async fn run_with_reloads(
     mut reloads: mpsc::Receiver<Config>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
-    let Listeners { api, admin } = listeners.into();
+    let listeners = listeners.into();
     let front = Arc::new(Front::new(&config)?);
     let reload = async {
         while let Some(config) = reloads.recv().await {
@@ -165,7 +150,7 @@ pub async fn run_with_reloads(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = server::serve(api, admin, Arc::clone(&front), shutdown) => {}
+        () = server::serve(listeners, Arc::clone(&front), shutdown) => {}
         () = reload => {}
     }
     front.flush(LAST_WORDS).await;

@@ -78,7 +78,7 @@ const CODES: [&str; 17] = [
 const LOOKUPS: [&str; 3] = ["hit", "miss", "wait"];
 
 /// What is served on the ports that connections come in on.
-const FACES: [&str; 2] = ["api", "admin"];
+const FACES: [&str; 3] = ["api", "admin", "grpc"];
 
 /// How TLS handshakes end.
 const HANDSHAKES: [&str; 2] = ["ok", "failed"];
@@ -254,8 +254,8 @@ impl Metrics {
         self.lookups[lookup as usize].inc();
     }
 
-    /// A connection has been accepted, to the `api` or to the `admin` port; it is there until the guard
-    /// is dropped.
+    /// A connection has been accepted, to the `api`, the `admin` or the `grpc` port; it is there until
+    /// the guard is dropped.
     #[must_use]
     pub fn connected(self: &Arc<Self>, face: &'static str) -> Connected {
         let face = FACES.iter().position(|known| *known == face).unwrap_or(0);

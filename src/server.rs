@@ -10,6 +10,7 @@
 //! | `activity` | whether its client takes too long |
 //! | `slow_start` | how many of its requests are begun at once |
 //! | `service`, `exchange`, `response`, `request_id` | from a request to the bridge and back |
+//! | `inference` | the same for gRPC, on its own port |
 //! | `access_log` | what is told of requests |
 //! | `access`, `auth`, `cors`, `compression` | who may call, pages of which origins, and how replies travel |
 //! | `admin`, `status` | what those see who run the bridge |
@@ -30,6 +31,7 @@ mod drain;
 mod exchange;
 mod farewell;
 mod front;
+mod inference;
 mod listener;
 mod request_id;
 mod response;
@@ -46,6 +48,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use drain::{Drain, Phase};
@@ -63,6 +66,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// a flood of connections delays nobody who has one.
 const TURN: u32 = 8;
 
+/// The ports of a bridge. The caller has opened them.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For the REST API.
+    pub api: Vec<Listener>,
+    /// For the gRPC service of the Open Inference Protocol.
+    pub inference: Vec<Listener>,
+    /// For those who run the bridge.
+    pub admin: Option<Listener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(api: TcpListener) -> Self {
+        Self { api: vec![api.into()], ..Self::default() }
+    }
+}
+
 /// What is served on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Face {
@@ -70,23 +90,23 @@ pub enum Face {
     Api,
     /// State, metrics and commands for those who run the bridge.
     Admin,
+    /// The gRPC service of the Open Inference Protocol.
+    Inference,
 }
 
 /// Serves until `shutdown` resolves, then lets the requests under way finish. The admin port is served
 /// until that is done.
-pub async fn serve(
-    api: Vec<Listener>,
-    admin: Option<Listener>,
-    front: Arc<Front>,
-    shutdown: impl Future<Output = ()>,
-) {
+pub async fn serve(listeners: Listeners, front: Arc<Front>, shutdown: impl Future<Output = ()>) {
     activity::start_clock();
+    let Listeners { api, inference, admin } = listeners;
     let (last_phase, admin_drain) = Drain::new();
     // Those who serve hold it, and the other end learns when all have let go.
     let (alive, mut done) = mpsc::channel::<Infallible>(1);
-    for listener in api {
+    let api = api.into_iter().map(|listener| (listener, Face::Api));
+    let inference = inference.into_iter().map(|listener| (listener, Face::Inference));
+    for (listener, face) in api.chain(inference) {
         let (front, drain, alive) = (Arc::clone(&front), front.drain(), alive.clone());
-        tokio::spawn(accept(listener, Face::Api, front, drain, alive));
+        tokio::spawn(accept(listener, face, front, drain, alive));
     }
     drop(alive);
     let (admin_alive, mut admin_done) = mpsc::channel::<Infallible>(1);
@@ -119,6 +139,7 @@ impl Face {
         match self {
             Self::Api => "api",
             Self::Admin => "admin",
+            Self::Inference => "grpc",
         }
     }
 }
@@ -135,16 +156,20 @@ async fn accept(
         let state = front.state();
         let (config, metrics) = (&state.server, &state.bridge.metrics);
         let (most, most_per_address) = match face {
-            Face::Api => (config.max_connections, config.max_connections_per_address),
+            Face::Api | Face::Inference => (config.max_connections, config.max_connections_per_address),
             // It must be there above all when there are too many of the others.
             Face::Admin => (usize::MAX, usize::MAX),
         };
-        let crowd = if face == Face::Api { &front.crowd } else { &front.admin_crowd };
+        let crowd = if face == Face::Admin { &front.admin_crowd } else { &front.crowd };
         let member = match crowd.enter(peer, most, most_per_address) {
             Ok(member) => member,
             Err(limit) => {
                 metrics.limit_hit(limit);
-                return refuse(&accepted, config);
+                // A client of gRPC would not understand it.
+                if face != Face::Inference {
+                    refuse(&accepted, config);
+                }
+                return;
             }
         };
         let connected = metrics.connected(face.name());

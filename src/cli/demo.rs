@@ -31,7 +31,8 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
         listener.local_addr().map_err(|error| Error::internal("The demo has no address").with_source(error))
     };
     let (listen, backend_address) = (address(&listener)?, address(&backend)?);
-    let listeners = Listeners { api: vec![listener.into()], admin: arguments.admin_listen.bind()? };
+    let admin = arguments.admin_listen.bind()?;
+    let listeners = Listeners { api: vec![listener.into()], admin, ..Listeners::default() };
     let (stop_backend, backend_stopped) = oneshot::channel::<()>();
     let models = mock::serve(backend, Models::builtin(), async {
         let _ = backend_stopped.await;

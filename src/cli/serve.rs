@@ -39,6 +39,16 @@ pub(super) struct Arguments {
         value_name = "ADDRESS"
     )]
     listen: Vec<Listen>,
+    /// Where to serve the gRPC service of the Open Inference Protocol, as for `--listen` but for systemd; nowhere
+    /// without it. Repeat it for more.
+    #[arg(
+        long,
+        env = "TFBRIDGE_GRPC_LISTEN",
+        value_delimiter = ',',
+        value_name = "ADDRESS",
+        value_parser = own_address
+    )]
+    grpc_listen: Vec<Listen>,
     /// The address of the admin port, which shows the state of the backends and takes commands, or
     /// `unix:/PATH`; `off` for none. It knows no authentication: keep it away from clients.
     #[arg(long, env = "TFBRIDGE_ADMIN_LISTEN", default_value = "127.0.0.1:8502", value_name = "ADDRESS", value_parser = admin_address)]
@@ -175,12 +185,18 @@ pub(super) async fn run(
     for listen in &arguments.listen {
         api.extend(Listener::bind(listen)?);
     }
+    let mut inference = Vec::new();
+    for listen in &arguments.grpc_listen {
+        inference.extend(Listener::bind(listen)?);
+    }
     let admin = arguments.admin_listen.bind()?;
     let mut hangups = super::listen(SignalKind::hangup())?;
     let backends: Vec<_> = config.upstream.backends.iter().map(ToString::to_string).collect();
     let listen: Vec<_> = api.iter().map(Listener::address).collect();
+    let grpc: Vec<_> = inference.iter().map(Listener::address).collect();
+    let grpc = (!grpc.is_empty()).then(|| tracing::field::debug(grpc));
     let file = arguments.config.as_ref().map(|file| tracing::field::display(file.display()));
-    tracing::info!(?listen, tls = config.server.tls.is_some(), ?backends, file, "serving");
+    tracing::info!(?listen, grpc, tls = config.server.tls.is_some(), ?backends, file, "serving");
     let (sender, reloads) = mpsc::channel(1);
     let reload = async {
         while hangups.recv().await.is_some() {
@@ -192,9 +208,18 @@ pub(super) async fn run(
         }
         std::future::pending::<()>().await;
     };
+    let listeners = Listeners { api, inference, admin };
     tokio::select! {
-        result = crate::run_with_reloads(config, Listeners { api, admin }, reloads, shutdown) => result,
+        result = crate::run_with_reloads(config, listeners, reloads, shutdown) => result,
         () = reload => Ok(()),
+    }
+}
+
+/// A place that the bridge opens itself.
+fn own_address(text: &str) -> Result<Listen, String> {
+    match text.parse()? {
+        Listen::Systemd => Err("the sockets that systemd passes are for the REST API".to_owned()),
+        listen => Ok(listen),
     }
 }
 

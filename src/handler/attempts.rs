@@ -84,6 +84,19 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    /// The tensors of the answer.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` if the message has none that can be read.
+    pub(super) fn into_tensors(self) -> Result<PredictResponse> {
+        match self {
+            Self::Tensors(reply) => Ok(reply),
+            Self::Message(reply) => PredictResponse::decode(reply.bytes)
+                .map_err(|error| Error::internal("The backend's reply cannot be read").with_source(error)),
+        }
+    }
+
     /// The model that has answered.
     pub(super) fn model_spec(&self) -> Option<&ModelSpec> {
         match self {

@@ -44,7 +44,7 @@ const PIECE: usize = 256 << 10;
 
 /// The limits of a body.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BodyLimits {
+pub(crate) struct BodyLimits {
     /// The most bytes, as sent and inflated.
     pub(super) size: usize,
     /// How many times larger inflating may make it.
@@ -150,7 +150,7 @@ where
 }
 
 /// Sees that a body does not arrive too slowly.
-struct Pace<'a> {
+pub(super) struct Pace<'a> {
     record: &'a Record,
     limit: Duration,
     received: usize,
@@ -159,12 +159,12 @@ struct Pace<'a> {
 }
 
 impl<'a> Pace<'a> {
-    fn new(limit: Duration, record: &'a Record) -> Self {
+    pub(super) fn new(limit: Duration, record: &'a Record) -> Self {
         Self { record, limit, received: 0, until: Instant::now().checked_add(limit) }
     }
 
     /// The next data of the body.
-    async fn next<B>(&mut self, body: &mut B) -> Result<Option<Bytes>>
+    pub(super) async fn next<B>(&mut self, body: &mut B) -> Result<Option<Bytes>>
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
@@ -284,14 +284,14 @@ struct Buffer {
 
 /// How many bytes a body is believed to have, of which so many are there. Who wants to be believed
 /// must have sent a part of it: an announcement alone takes no memory away from others.
-fn expected(announced: Option<usize>, length: usize) -> usize {
+pub(super) fn expected(announced: Option<usize>, length: usize) -> usize {
     let most = if length > INITIAL_BUFFER { length.saturating_mul(4) } else { INITIAL_BUFFER };
     announced.unwrap_or_default().min(most).max(length)
 }
 
 /// For how many bytes there is to be room in one place. Beyond a beginning it is all that is announced: what
 /// is not written to is no memory yet, and a buffer that grew would leave smaller ones behind.
-fn room(announced: Option<usize>, length: usize) -> usize {
+pub(super) fn room(announced: Option<usize>, length: usize) -> usize {
     if length > INITIAL_BUFFER {
         announced.unwrap_or_default().max(length)
     } else {
@@ -337,7 +337,7 @@ pub(crate) fn waits<B>(request: &Request<B>) -> bool {
 }
 
 /// Reads what is left of a body that nobody wants.
-async fn discard_rest<B>(body: &mut B)
+pub(super) async fn discard_rest<B>(body: &mut B)
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
@@ -356,7 +356,7 @@ where
     let _ = tokio::time::timeout(LONGEST, read).await;
 }
 
-async fn next_data<B>(body: &mut B) -> Result<Option<Bytes>>
+pub(super) async fn next_data<B>(body: &mut B) -> Result<Option<Bytes>>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {

@@ -13,7 +13,7 @@ use crate::record::{Limit, Record};
 use crate::upstream::Account;
 
 /// What a gzip body may inflate to whatever the ratio.
-const FREE_INFLATION: usize = 1 << 20;
+pub(super) const FREE_INFLATION: usize = 1 << 20;
 
 /// Inflates a body of one gzip member, like the original: what is no such thing is an error
 /// with the status that its empty document has.

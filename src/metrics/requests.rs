@@ -21,13 +21,19 @@ use super::tally::Tally;
 use crate::record::{Part, Record, Size, Subject};
 
 /// What requests may ask for; the last one is for those that ask for nothing that there is.
-const VERBS: [&str; 9] = [
+const VERBS: [&str; 15] = [
     "predict",
     "classify",
     "regress",
     "multi_inference",
     "status",
     "metadata",
+    "infer",
+    "model_ready",
+    "model_metadata",
+    "server_live",
+    "server_ready",
+    "server_metadata",
     "metrics",
     "preflight",
     "none",

@@ -120,12 +120,20 @@ impl Caller {
     ///
     /// `PERMISSION_DENIED` for a model that is not among those of the token.
     pub(crate) fn check(&self, route: &Route) -> Result<()> {
-        let models = self.0.as_ref().and_then(|key| key.models.as_ref());
-        let (Some(models), Some(target)) = (models, route.target()) else { return Ok(()) };
-        if models.iter().any(|pattern| pattern.matches(&target.name)) {
+        route.target().map_or(Ok(()), |target| self.check_model(&target.name))
+    }
+
+    /// Whether the caller may call a model.
+    ///
+    /// # Errors
+    ///
+    /// `PERMISSION_DENIED` if it is not among those of the token.
+    pub(crate) fn check_model(&self, name: &str) -> Result<()> {
+        let Some(models) = self.0.as_ref().and_then(|key| key.models.as_ref()) else { return Ok(()) };
+        if models.iter().any(|pattern| pattern.matches(name)) {
             return Ok(());
         }
-        Err(Error::permission_denied(format!("The token may not call the model {}", target.name)))
+        Err(Error::permission_denied(format!("The token may not call the model {name}")))
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) async fn serve(front: Arc<Front>, face: Face, accepted: Accepted, dra
         Protocol::Http1 => {
             let connection = http1(&state.server).serve_connection(io, service);
             // The operators of the admin port know what they ended.
-            let linger = if face == Face::Api { LINGER } else { Duration::ZERO };
+            let linger = if face == Face::Admin { Duration::ZERO } else { LINGER };
             let drains = drain.reaches(Phase::Draining, linger);
             watch(pin!(connection), protocol, &activity, patience, drains, &metrics).await;
         }
@@ -103,7 +103,7 @@ async fn open(
         Accepted::Tcp(stream) => {
             // Without this, replies larger than a segment wait for the client's delayed acknowledgement.
             stream.set_nodelay(true)?;
-            match state.tls.as_deref().filter(|_| face == Face::Api) {
+            match state.tls.as_deref().filter(|_| face != Face::Admin) {
                 Some(tls) => {
                     let handshake = state.bridge.metrics.handshake();
                     let tls = TlsAcceptor::from(tls.load_full()).accept(stream).await?;

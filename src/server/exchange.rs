@@ -80,6 +80,11 @@ impl Exchange {
         self.trace = tracer.map(|tracer| (Arc::clone(tracer), tracer.begin(headers)));
     }
 
+    /// Ends it without a word: those that it stands for are counted and logged by themselves.
+    pub(super) fn forget(mut self) {
+        (self.is_logged, self.is_measured, self.trace) = (false, false, None);
+    }
+
     /// There is a response of this status, with a body of so many bytes.
     pub(super) fn answered(&mut self, status: u16, bytes: usize) {
         self.answer = Some(Answer { status, bytes, at: Instant::now() });
@@ -139,7 +144,7 @@ impl Drop for Exchange {
 }
 
 /// The beginning of a text, of so many bytes at most.
-fn beginning(text: &str, most: usize) -> &str {
+pub(super) fn beginning(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or_default()]
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -22,7 +22,7 @@ use super::front::{Front, State};
 use super::request_id;
 use super::response::{error_response, route_response};
 use super::slow_start::SlowStart;
-use super::{Face, admin};
+use super::{Face, admin, inference};
 use crate::codec::media::MediaType;
 use crate::codec::pretty;
 use crate::error::{Error, Result};
@@ -69,17 +69,20 @@ pub(super) fn new(
                     Version::HTTP_2 => Some(client.slow_start.begin().await),
                     _ => None,
                 };
-                let (response, held) = match face {
+                let response = match face {
                     Face::Api => {
                         let (response, held) = respond(&front.state(), &client.peer, request).await;
-                        (response, Some(held))
+                        client.finish(version, response, Some(held)).map(Either::Left)
                     }
-                    Face::Admin => (admin::respond(&front, request).await, None),
+                    Face::Admin => {
+                        client.finish(version, admin::respond(&front, request).await, None).map(Either::Left)
+                    }
+                    Face::Inference => inference::respond(&front, &client, request).await.map(Either::Right),
                 };
                 if let Some(begun) = begun {
                     begun.answered();
                 }
-                Ok::<_, Infallible>(client.finish(version, response, held))
+                Ok::<_, Infallible>(response)
             }
         }))
 }
@@ -93,17 +96,20 @@ impl Client {
         response: Response<Bytes>,
         held: Option<Held>,
     ) -> Response<Full<Bytes>> {
-        let mut response = response.map(|bytes| {
-            if let Some(Held { memory: Some(memory), .. }) = &held {
-                memory.settle(bytes.len());
-            }
-            let owed = self.activity.reply(bytes.len(), self.patience);
-            Full::new(Bytes::from_owner(Body { bytes, _owed: owed, _held: held }))
-        });
+        let mut response = response.map(|bytes| Full::new(self.owe(bytes, held)));
         if self.drain.phase() > Phase::Serving && version < Version::HTTP_2 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// The bytes of a response, which are owed from now on, with what lasts until the client has them.
+    pub(super) fn owe(&self, bytes: Bytes, held: Option<Held>) -> Bytes {
+        if let Some(Held { memory: Some(memory), .. }) = &held {
+            memory.settle(bytes.len());
+        }
+        let owed = self.activity.reply(bytes.len(), self.patience);
+        Bytes::from_owner(Body { bytes, _owed: owed, _held: held })
     }
 }
 
@@ -115,9 +121,15 @@ struct Body {
 }
 
 /// What a request holds until the client has its response.
-struct Held {
+pub(super) struct Held {
     _exchange: Exchange,
     memory: Option<Arc<Account>>,
+}
+
+impl Held {
+    pub(super) fn new(exchange: Exchange, memory: Option<Arc<Account>>) -> Self {
+        Self { _exchange: exchange, memory }
+    }
 }
 
 impl AsRef<[u8]> for Body {
@@ -153,7 +165,7 @@ async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> 
     let mut response = access.finish(&asked, response, memory.as_ref()).await;
     exchange.request_id = Some(request_id::put(&id, response.headers_mut()));
     exchange.answered(response.status().as_u16(), response.body().len());
-    (response, Held { _exchange: exchange, memory })
+    (response, Held::new(exchange, memory))
 }
 
 /// Answers one request of a caller, with the memory that is held for the answer.
@@ -210,7 +222,7 @@ async fn refuse(request: Request<Incoming>, error: &Error) -> Response<Bytes> {
 }
 
 /// Tells the client of the calls to the backend.
-fn describe<B>(call: &Call, return_headers: &[HeaderName], response: &mut Response<B>) {
+pub(super) fn describe<B>(call: &Call, return_headers: &[HeaderName], response: &mut Response<B>) {
     if call.attempts() > 0 {
         response.headers_mut().insert(ATTEMPTS, call.attempts().into());
         call.copy_returned(return_headers, response);

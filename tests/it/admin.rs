@@ -32,7 +32,7 @@ async fn bridge_that_requires(
     config.upstream.backends = backends;
     config.server.require_models = models.iter().map(|model| (*model).to_owned()).collect();
     let (stop, stopped) = oneshot::channel::<()>();
-    let listeners = Listeners { api: vec![api.into()], admin: Some(admin.into()) };
+    let listeners = Listeners { api: vec![api.into()], admin: Some(admin.into()), ..Listeners::default() };
     tokio::spawn(tfbridge::run(config, listeners, async { drop(stopped.await) }));
     (addresses.0, addresses.1, stop)
 }
@@ -218,7 +218,7 @@ async fn the_status_shows_signatures_and_settings_but_no_secrets() {
     let (api, admin) =
         (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let (api_address, admin_address) = (api.local_addr().unwrap(), admin.local_addr().unwrap());
-    let listeners = Listeners { api: vec![api.into()], admin: Some(admin.into()) };
+    let listeners = Listeners { api: vec![api.into()], admin: Some(admin.into()), ..Listeners::default() };
     tokio::spawn(tfbridge::run(config, listeners, std::future::pending()));
     let (mut client, mut operator) =
         (Client::connect(api_address).await, Client::connect(admin_address).await);

@@ -229,7 +229,11 @@ async fn the_admin_port_needs_no_token() {
     config.access.auth_file = Some(file.path().join("tokens.toml"));
     let server = tokio::spawn(tfbridge::run(
         config,
-        tfbridge::Listeners { api: vec![api.into()], admin: Some(admin.into()) },
+        tfbridge::Listeners {
+            api: vec![api.into()],
+            admin: Some(admin.into()),
+            ..tfbridge::Listeners::default()
+        },
         std::future::pending(),
     ));
     let response = Client::connect(address).await.get("/statusz").await;

@@ -223,10 +223,13 @@ async fn it_listens_on_several_addresses_and_a_socket() {
     let addresses: Vec<SocketAddr> =
         api[..2].iter().map(|listener| listener.address().parse().unwrap()).collect();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served =
-        tokio::spawn(tfbridge::run(Config::new(backend.backend()), Listeners { api, admin: None }, async {
+    let served = tokio::spawn(tfbridge::run(
+        Config::new(backend.backend()),
+        Listeners { api, ..Listeners::default() },
+        async {
             drop(stopped.await);
-        }));
+        },
+    ));
     for address in addresses {
         let mut stream = TcpStream::connect(address).await.unwrap();
         assert!(exchange(&mut stream).await.unwrap().starts_with("HTTP/1.1 200 OK"), "{address}");
@@ -500,7 +503,8 @@ impl Instance {
         let mut config = Config::new(backend.backend());
         config.server.drain_delay = delay;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let listeners = Listeners { api: vec![api.into()], admin: Some(admin.into()) };
+        let listeners =
+            Listeners { api: vec![api.into()], admin: Some(admin.into()), ..Listeners::default() };
         let served = tokio::spawn(tfbridge::run(config, listeners, async { drop(stopped.await) }));
         Self { api: addresses.0, admin: addresses.1, stop, served }
     }

@@ -233,7 +233,11 @@ async fn tls_handshakes_that_fail_are_counted() {
     let mut config = tfbridge::config::Config::new(Backend::at(operators));
     config.server.tls =
         Some(ServerTls { certificate: path("certificate.pem"), key: path("key.pem"), client_ca: None });
-    let listeners = tfbridge::Listeners { api: vec![api.into()], admin: Some(admin.into()) };
+    let listeners = tfbridge::Listeners {
+        api: vec![api.into()],
+        admin: Some(admin.into()),
+        ..tfbridge::Listeners::default()
+    };
     tokio::spawn(tfbridge::run(config, listeners, std::future::pending()));
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

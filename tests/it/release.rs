@@ -48,7 +48,7 @@ async fn serve(admin: Listener, backend: &str) -> oneshot::Sender<()> {
     let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = Config::new(backend.parse().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
-    let listeners = Listeners { api: vec![api.into()], admin: Some(admin) };
+    let listeners = Listeners { api: vec![api.into()], admin: Some(admin), ..Listeners::default() };
     tokio::spawn(async move {
         tfbridge::run(config, listeners, async { drop(stopped.await) }).await.unwrap();
     });

@@ -22,6 +22,11 @@ pub(crate) fn of_reply(reply: &PredictResponse) -> usize {
     reply.outputs.values().map(size).fold(0, usize::saturating_add)
 }
 
+/// How many bytes a reply of this size takes at most while it is written.
+pub(crate) fn of_text(_: &PredictResponse, size: usize) -> usize {
+    size.saturating_mul(2)
+}
+
 /// How many lists there are around the elements, up to more than are written.
 fn lists(tensor: &TensorProto) -> usize {
     let (mut lists, mut product) = (0_usize, 1_usize);

@@ -8,8 +8,10 @@ use crate::codec::signature::Input;
 use crate::proto::inference::InferParameter;
 use crate::proto::tensorflow::TensorProto;
 
-const RULES: Rules =
-    Rules { limits: Limits { depth: 9, rank: 4, elements: 100, string_size: 9 }, check_shapes: true };
+const RULES: Rules = Rules {
+    limits: Limits { depth: 9, rank: 4, elements: 100, string_size: 9, ..Limits::default() },
+    check_shapes: true,
+};
 
 fn tensor(datatype: &str, shape: &[i64]) -> InferInputTensor {
     InferInputTensor {

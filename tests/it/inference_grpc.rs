@@ -1,0 +1,326 @@
+//! The gRPC service of the Open Inference Protocol over TCP, asked by tonic's client.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tfbridge::config::Config;
+use tfbridge::mock::{self, Models};
+use tfbridge::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+use tfbridge::proto::inference::infer_parameter::ParameterChoice;
+use tfbridge::proto::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use tfbridge::proto::inference::{
+    InferParameter, InferTensorContents, ModelInferRequest, ModelMetadataRequest, ModelReadyRequest,
+    ServerLiveRequest, ServerMetadataRequest, ServerReadyRequest,
+};
+use tfbridge::{Listeners, run};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_stream::StreamExt;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::client::Client;
+
+/// The mock, and a bridge to it with both ports.
+struct Ports {
+    api: SocketAddr,
+    grpc: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    _stop_mock: oneshot::Sender<()>,
+}
+
+impl Ports {
+    async fn open(models: Models, configure: impl FnOnce(&mut Config)) -> Self {
+        let bind = || TcpListener::bind("127.0.0.1:0");
+        let (backend, api, grpc) = (bind().await.unwrap(), bind().await.unwrap(), bind().await.unwrap());
+        let mut config = Config::new(backend.local_addr().unwrap().to_string().parse().unwrap());
+        configure(&mut config);
+        let (stop_mock, mock_stopped) = oneshot::channel::<()>();
+        tokio::spawn(mock::serve(backend, models, async { drop(mock_stopped.await) }));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let addresses = (api.local_addr().unwrap(), grpc.local_addr().unwrap());
+        let listeners =
+            Listeners { api: vec![api.into()], inference: vec![grpc.into()], ..Listeners::default() };
+        tokio::spawn(run(config, listeners, async { drop(stopped.await) }));
+        Self { api: addresses.0, grpc: addresses.1, stop: Some(stop), _stop_mock: stop_mock }
+    }
+
+    async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+    }
+
+    async fn client(&self) -> GrpcInferenceServiceClient<Channel> {
+        GrpcInferenceServiceClient::new(self.channel().await).max_decoding_message_size(64 << 20)
+    }
+
+    async fn metrics(&self) -> String {
+        Client::connect(self.api).await.get("/monitoring/prometheus/metrics").await.text().to_owned()
+    }
+}
+
+fn infer(model: &str, inputs: &[(&str, &str, &[i64], &[u8])]) -> ModelInferRequest {
+    let (inputs, raw_input_contents) = inputs
+        .iter()
+        .map(|(name, datatype, shape, raw)| {
+            let input = InferInputTensor {
+                name: (*name).to_owned(),
+                datatype: (*datatype).to_owned(),
+                shape: shape.to_vec(),
+                ..InferInputTensor::default()
+            };
+            (input, Bytes::copy_from_slice(raw))
+        })
+        .unzip();
+    ModelInferRequest { model_name: model.to_owned(), inputs, raw_input_contents, ..Default::default() }
+}
+
+fn signature(mut request: ModelInferRequest, name: &str) -> ModelInferRequest {
+    let choice = Some(ParameterChoice::StringParam(name.to_owned()));
+    request.parameters.insert("signature_name".to_owned(), InferParameter { parameter_choice: choice });
+    request
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+#[tokio::test]
+async fn inferences_are_answered_with_raw_elements() {
+    let ports = Ports::open(Models::builtin(), |_| {}).await;
+    let mut client = ports.client().await;
+    let mut request = infer("half_plus_two", &[("x", "FP32", &[3], &floats(&[1.0, 2.0, 5.0]))]);
+    request.id = "seven".to_owned();
+    let response = client.model_infer(request.clone()).await.unwrap();
+    assert_eq!(response.metadata().get("x-attempts").unwrap(), "1");
+    assert!(response.metadata().contains_key("x-request-id"));
+    let response = response.into_inner();
+    assert_eq!(response.raw_output_contents, [floats(&[2.5, 3.0, 4.5])]);
+    let [output] = response.outputs.as_slice() else { panic!("{response:?}") };
+    assert_eq!(
+        (output.name.as_str(), output.datatype.as_str(), output.shape.as_slice()),
+        ("y", "FP32", &[3][..])
+    );
+    let (name, version, id) = (&*response.model_name, &*response.model_version, &*response.id);
+    assert_eq!((name, version, id), ("half_plus_two", "124", "seven"));
+    // The same in typed contents, of a version, and of a label.
+    request.raw_input_contents.clear();
+    let contents = InferTensorContents { fp32_contents: vec![1.0, 2.0, 5.0], ..Default::default() };
+    request.inputs[0].contents = Some(contents);
+    for (version, expected) in [("123", "123"), ("canary", "124"), ("stable", "123")] {
+        request.model_version = version.to_owned();
+        let response = client.model_infer(request.clone()).await.unwrap().into_inner();
+        assert_eq!(response.raw_output_contents, [floats(&[2.5, 3.0, 4.5])]);
+        assert_eq!(response.model_version, expected);
+    }
+}
+
+#[tokio::test]
+async fn every_datatype_comes_back_as_it_went() {
+    let ports = Ports::open(Models::builtin(), |_| {}).await;
+    let mut client = ports.client().await;
+    for (name, datatype, raw) in [
+        ("bool", "BOOL", &[1, 0][..]),
+        ("uint8", "UINT8", &[1, 255]),
+        ("int8", "INT8", &[1, 255]),
+        ("uint16", "UINT16", &[1, 0, 255, 255]),
+        ("int16", "INT16", &[1, 0, 255, 255]),
+        ("uint32", "UINT32", &[1, 0, 0, 0, 255, 255, 255, 255]),
+        ("int32", "INT32", &[1, 0, 0, 0, 255, 255, 255, 255]),
+        ("uint64", "UINT64", &[255; 16]),
+        ("int64", "INT64", &[255; 16]),
+        ("half", "FP16", &[0, 0x3c, 1, 0]),
+        ("bfloat16", "BF16", &[0x80, 0x3f, 1, 0]),
+        ("float", "FP32", &[0, 0, 0x80, 0x7f, 1, 0, 0, 0]),
+        ("double", "FP64", &[1; 16]),
+        ("string", "BYTES", b"\x02\0\0\0\xff\0\0\0\0\0"),
+    ] {
+        let request = signature(infer("echo", &[("x", datatype, &[2], raw)]), name);
+        let response = client.model_infer(request).await.map(tonic::Response::into_inner);
+        let response = response.unwrap_or_else(|status| panic!("{name}: {status:?}"));
+        assert_eq!(response.raw_output_contents, [raw], "{name}");
+        assert_eq!((&*response.outputs[0].datatype, &*response.outputs[0].shape), (datatype, &[2][..]));
+    }
+}
+
+#[tokio::test]
+async fn outputs_are_chosen_by_name_and_signature() {
+    let ports = Ports::open(Models::builtin(), |_| {}).await;
+    let mut client = ports.client().await;
+    let inputs: [(&str, &str, &[i64], &[u8]); 3] = [
+        ("a", "FP32", &[], &floats(&[0.5])),
+        ("b", "INT64", &[], &7_i64.to_le_bytes()),
+        ("s", "BYTES", &[], b"\x01\0\0\0s"),
+    ];
+    let mut request = signature(infer("echo", &inputs), "mixed");
+    let names = |outputs: &[&str]| {
+        let output =
+            |name: &&str| InferRequestedOutputTensor { name: (*name).to_owned(), ..Default::default() };
+        outputs.iter().map(output).collect::<Vec<_>>()
+    };
+    for (wanted, expected) in [(&["s", "a"][..], &["s", "a"][..]), (&[], &["a", "b", "s"])] {
+        request.outputs = names(wanted);
+        let response = client.model_infer(request.clone()).await.unwrap().into_inner();
+        let found: Vec<_> = response.outputs.iter().map(|output| output.name.as_str()).collect();
+        assert_eq!(found, expected);
+        assert_eq!(response.raw_output_contents.len(), expected.len());
+    }
+    request.outputs = names(&["z"]);
+    assert_eq!(client.model_infer(request).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn errors_are_those_of_the_api() {
+    let ports = Ports::open(Models::builtin(), |_| {}).await;
+    let mut client = ports.client().await;
+    let mut check = async |request: ModelInferRequest, code: Code, expected: &str| {
+        let status = client.model_infer(request).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (code, expected));
+    };
+    let x: (&str, &str, &[i64], &[u8]) = ("x", "FP32", &[1], &[0; 4]);
+    check(infer("none", &[x]), Code::NotFound, "Servable not found for request: Latest(none)").await;
+    check(infer("", &[x]), Code::InvalidArgument, "Missing model name in request.").await;
+    let expected = "Serving signature name: \"nö\" not found in signature def";
+    check(signature(infer("half_plus_two", &[x]), "nö"), Code::InvalidArgument, expected).await;
+    let expected = "The input \"x\" is of datatype INT32, but the model takes FP32";
+    let wrong: (&str, &str, &[i64], &[u8]) = ("x", "INT32", &[1], &[0; 4]);
+    check(infer("half_plus_two", &[wrong]), Code::InvalidArgument, expected).await;
+    let unknown = ModelReadyRequest { name: "none".to_owned(), ..Default::default() };
+    assert!(!client.model_ready(unknown).await.unwrap().into_inner().ready);
+    // What only Triton has.
+    let mut grpc = tonic::client::Grpc::new(ports.channel().await);
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<ServerLiveRequest, ServerLiveRequest>::default();
+    let path = http::uri::PathAndQuery::from_static("/inference.GRPCInferenceService/RepositoryIndex");
+    let status = grpc.unary(Request::new(ServerLiveRequest {}), path, codec).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn servers_and_models_tell_of_themselves() {
+    let ports = Ports::open(Models::builtin(), |_| {}).await;
+    let mut client = ports.client().await;
+    assert!(client.server_live(ServerLiveRequest {}).await.unwrap().into_inner().live);
+    assert!(client.server_ready(ServerReadyRequest {}).await.unwrap().into_inner().ready);
+    let server = client.server_metadata(ServerMetadataRequest {}).await.unwrap().into_inner();
+    assert_eq!((&*server.name, &*server.version), ("tfbridge", env!("CARGO_PKG_VERSION")));
+    let model = |version: &str| (("half_plus_two".to_owned()), version.to_owned());
+    for (version, is_ready) in [("", true), ("123", true), ("124", true), ("5", false)] {
+        let (name, version) = model(version);
+        let ready = client.model_ready(ModelReadyRequest { name, version }).await.unwrap().into_inner().ready;
+        assert_eq!(ready, is_ready);
+    }
+    let (name, version) = model("");
+    let metadata = client.model_metadata(ModelMetadataRequest { name, version }).await.unwrap().into_inner();
+    assert_eq!(
+        (metadata.name.as_str(), metadata.platform.as_str()),
+        ("half_plus_two", "tensorflow_savedmodel")
+    );
+    assert_eq!(metadata.versions, ["123", "124"]);
+    let described = |tensors: &[tfbridge::proto::inference::model_metadata_response::TensorMetadata]| {
+        tensors.iter().map(|it| format!("{} {} {:?}", it.name, it.datatype, it.shape)).collect::<Vec<_>>()
+    };
+    assert_eq!(described(&metadata.inputs).len(), 1, "{metadata:?}");
+    assert!(described(&metadata.inputs)[0].starts_with("x FP32 [-1"), "{metadata:?}");
+    assert!(described(&metadata.outputs)[0].starts_with("y FP32 [-1"), "{metadata:?}");
+    let mut health = HealthClient::new(ports.channel().await);
+    for (service, expected) in [("", Some(1)), ("inference.GRPCInferenceService", Some(1)), ("other", None)] {
+        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await;
+        assert_eq!(answer.ok().map(|answer| answer.into_inner().status), expected, "{service}");
+    }
+    let metrics = ports.metrics().await;
+    for expected in [
+        r#"verb="model_ready",model="half_plus_two",version="",signature="",code="200"} 3"#,
+        r#"verb="server_live""#,
+        r#"tfbridge_connections{face="grpc"} 2"#,
+    ] {
+        assert!(metrics.contains(expected), "{expected} is not in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_answers_each_message_and_goes_on() {
+    let ports = Ports::open(Models::builtin(), |_| {}).await;
+    let mut client = ports.client().await;
+    let requests = (0..20).map(|index: u8| {
+        let values = floats(&[f32::from(index)]);
+        let datatype = if index == 5 { "INT32" } else { "FP32" };
+        let x: (&str, &str, &[i64], &[u8]) = ("x", datatype, &[1], &values);
+        ModelInferRequest { id: index.to_string(), ..infer("half_plus_two", &[x]) }
+    });
+    let requests: Vec<_> = requests.collect();
+    let answers = client.model_stream_infer(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let answers: Vec<_> = answers.map(Result::unwrap).collect().await;
+    assert_eq!(answers.len(), 20);
+    for (index, answer) in (0_u8..).zip(answers) {
+        let response = answer.infer_response.unwrap();
+        assert_eq!(response.id, index.to_string());
+        if index == 5 {
+            assert!(answer.error_message.contains("is of datatype INT32"), "{}", answer.error_message);
+        } else {
+            assert_eq!(response.raw_output_contents, [floats(&[f32::from(index) / 2.0 + 2.0])]);
+        }
+    }
+    let metrics = ports.metrics().await;
+    let expected =
+        r#"verb="infer",model="half_plus_two",version="124",signature="serving_default",code="200"} 19"#;
+    assert!(metrics.contains(expected), "{metrics}");
+}
+
+#[tokio::test]
+async fn large_tensors_pass_and_larger_ones_are_refused() {
+    let ports = Ports::open(Models::builtin(), |config| config.api.max_body_size = 9 << 20).await;
+    let mut client = ports.client().await;
+    let raw: Vec<u8> = (0..2_u32 << 20).flat_map(u32::to_le_bytes).collect();
+    let x: (&str, &str, &[i64], &[u8]) = ("x", "UINT32", &[1 << 10, 2 << 10], &raw);
+    let request = signature(infer("echo", &[x]), "uint32");
+    let response = client.model_infer(request).await.unwrap().into_inner();
+    assert!(response.raw_output_contents[0] == raw);
+    let raw = vec![0; 9 << 20];
+    let x: (&str, &str, &[i64], &[u8]) = ("x", "UINT8", &[9 << 20], &raw);
+    let large = signature(infer("echo", &[x]), "uint8");
+    let status = client.model_infer(large).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert!(status.message().starts_with("The message is larger than 9437184 bytes"), "{status:?}");
+    // Nothing of that is held.
+    let metrics = ports.metrics().await;
+    let held = metrics.lines().find_map(|line| line.strip_prefix("tfbridge_memory_held_bytes "));
+    assert!(held.unwrap().parse::<usize>().unwrap() < 1 << 20, "{held:?}");
+}
+
+#[tokio::test]
+async fn deadlines_are_kept() {
+    let ports = Ports::open(Models::builtin(), |_| {}).await;
+    let mut client = ports.client().await;
+    let x: (&str, &str, &[i64], &[u8]) = ("x", "FP32", &[1], &[0; 4]);
+    let mut request = Request::new(infer("half_plus_two", &[x]));
+    // Without the client's own watch on it.
+    request.metadata_mut().insert("x-request-timeout", "1ns".parse().unwrap());
+    let status = client.model_infer(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_bridge_does() {
+    let mut ports = Ports::open(Models::builtin(), |_| {}).await;
+    let mut client = ports.client().await;
+    let (sender, requests) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let mut answers = client.model_stream_infer(requests).await.unwrap().into_inner();
+    let x: (&str, &str, &[i64], &[u8]) = ("x", "FP32", &[1], &[0; 4]);
+    sender.send(infer("half_plus_two", &[x])).await.unwrap();
+    assert_eq!(answers.message().await.unwrap().unwrap().error_message, "");
+    ports.stop.take();
+    let end = tokio::time::timeout(Duration::from_secs(5), answers.message()).await.unwrap();
+    assert_eq!(end.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn what_is_not_grpc_is_told_so() {
+    let ports = Ports::open(Models::builtin(), |_| {}).await;
+    let response = Client::connect(ports.grpc).await.get("/v2/health/live").await;
+    assert_eq!(response.status, 505);
+    assert_eq!(response.text(), r#"{"error":"This port speaks gRPC, which takes HTTP/2"}"#);
+}
