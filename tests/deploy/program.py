@@ -7,9 +7,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from render import ROOT, run
+from rules import Knowledge
 
 PROGRAM = ROOT / "target" / "debug" / "tfbridge"
 
@@ -80,3 +81,10 @@ def admin_port():
     with running(["serve", "--listen=127.0.0.1:0", f"--admin-listen=127.0.0.1:{port}"]):
         wait_for(port, "/livez")
         yield lambda path: ask(port, path)[0]
+
+
+def knowledge(case):
+    """What the program says of itself, for the rules; a bridge runs for that until the class of tests is over."""
+    stack = ExitStack()
+    case.addClassCleanup(stack.close)
+    return Knowledge(variables(), stack.enter_context(admin_port()), check)

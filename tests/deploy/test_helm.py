@@ -2,7 +2,6 @@
 
 import json
 import unittest
-from contextlib import ExitStack
 
 import yaml
 
@@ -86,10 +85,7 @@ class Chart(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.stack = ExitStack()
-        cls.addClassCleanup(cls.stack.close)
-        status = cls.stack.enter_context(program.admin_port())
-        cls.knowledge = rules.Knowledge(program.variables(), status, program.check)
+        cls.knowledge = program.knowledge(cls)
 
     def test_helm_has_nothing_against_it(self):
         self.assertIn("0 chart(s) failed", render.run(render.TOOLS / "helm", "lint", "--strict", CHART))

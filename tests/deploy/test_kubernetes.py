@@ -3,7 +3,6 @@
 import copy
 import time
 import unittest
-from contextlib import ExitStack
 
 import program
 import render
@@ -34,10 +33,7 @@ class Manifests(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.stack = ExitStack()
-        cls.addClassCleanup(cls.stack.close)
-        status = cls.stack.enter_context(program.admin_port())
-        cls.knowledge = rules.Knowledge(program.variables(), status, program.check)
+        cls.knowledge = program.knowledge(cls)
         monitoring = render.kustomize("monitoring")
         cls.objects = {shape: render.kustomize(shape) + monitoring for shape in SHAPES}
 
