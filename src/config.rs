@@ -186,3 +186,13 @@ impl Config {
         }
     }
 }
+
+/// The path in the address of a UNIX socket, if it is one: as gRPC has it, with or without an authority of
+/// nothing.
+fn socket(text: &str) -> Result<Option<PathBuf>, String> {
+    let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
+    match path.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(path) {
+        "" => Err("the path of the socket is missing".to_owned()),
+        path => Ok(Some(path.into())),
+    }
+}

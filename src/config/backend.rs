@@ -11,6 +11,8 @@ use std::sync::{Arc, LazyLock};
 
 use http::Uri;
 
+use super::socket;
+
 /// A backend: one server, or all servers behind a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
@@ -55,13 +57,8 @@ impl FromStr for Backend {
 
     /// The scheme may be left out: it is `http://` then.
     fn from_str(text: &str) -> Result<Self, String> {
-        // As gRPC has it, with or without an authority of nothing.
-        if let Some(path) = text.strip_prefix("unix:") {
-            let path = path.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(path);
-            return match path {
-                "" => Err("the path of the socket is missing".to_owned()),
-                path => Ok(Self { place: Place::Unix(path.into()), tls: false }),
-            };
+        if let Some(path) = socket(text)? {
+            return Ok(Self { place: Place::Unix(path), tls: false });
         }
         for (scheme, tls) in [("dns:///", false), ("dns:", false), ("dns+tls:///", true)] {
             if let Some(name) = text.strip_prefix(scheme) {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::socket;
+
 /// How connections of clients are served.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -86,12 +88,8 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            let path = path.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(path);
-            return match path {
-                "" => Err("the path of the socket is missing".to_owned()),
-                path => Ok(Self::Unix(path.into())),
-            };
+        if let Some(path) = socket(text)? {
+            return Ok(Self::Unix(path));
         }
         match (text, text.parse()) {
             ("systemd", _) => Ok(Self::Systemd),
