@@ -12,10 +12,30 @@ fn readme() -> String {
     fs::read_to_string("README.md").unwrap()
 }
 
-/// The `curl` lines of the README's console blocks, each with the line that follows it.
-fn requests(readme: &str) -> Vec<(&str, &str)> {
+/// The `curl` lines of the README's console blocks, each with the lines that follow it.
+fn requests(readme: &str) -> Vec<(&str, String)> {
     let lines: Vec<&str> = readme.lines().collect();
-    lines.windows(2).filter_map(|pair| Some((pair[0].strip_prefix("$ curl ")?, pair[1]))).collect()
+    let is_reply = |line: &&&str| !line.starts_with("$ ") && !line.starts_with("```");
+    let mut requests = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        if let Some(request) = line.strip_prefix("$ curl ") {
+            let reply: Vec<&str> = lines[at + 1..].iter().take_while(is_reply).copied().collect();
+            requests.push((request, reply.join("\n")));
+        }
+    }
+    requests
+}
+
+/// A header and a body as `curl` has them, the header only where there is one.
+fn arguments(text: &str) -> (Option<(&str, &str)>, Option<String>) {
+    let text = text.trim();
+    let (header, rest) = match text.strip_prefix("-H '").and_then(|text| text.split_once('\'')) {
+        Some((header, rest)) => (header.split_once(": "), rest.trim()),
+        None => (None, text),
+    };
+    let quoted = |start| rest.strip_prefix(start)?.strip_suffix('\'');
+    let escaped = quoted("--data-binary $'").map(|body| body.replace("\\n", "\n"));
+    (header, escaped.or_else(|| quoted("-d '").map(str::to_owned)))
 }
 
 #[tokio::test]
@@ -27,12 +47,12 @@ async fn requests_get_the_replies_shown() {
     assert!(requests.len() > 10, "{}", requests.len());
     for (request, reply) in requests {
         let (arguments, path) = request.rsplit_once("localhost:8501").unwrap();
-        let body = arguments.trim().strip_prefix("-d '").and_then(|body| body.strip_suffix('\''));
+        let (header, body) = self::arguments(arguments);
         let response = match body {
-            Some(body) => client.post(path, body).await,
+            Some(body) => client.request("POST", path, header.as_slice(), body.as_bytes()).await,
             None => client.get(path).await,
         };
-        assert_eq!(response.text(), reply, "{request}");
+        assert_eq!(response.text().trim_end(), reply, "{request}");
     }
 }
 
