@@ -1,0 +1,173 @@
+"""NumPy's own files to the bridge and back, by NumPy itself, and by npyjs where there is node.
+
+The models are those of `tfbridge demo`, whose `echo` gives back what it gets, whatever its dtype.
+"""
+
+import io
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NPY, NPZ = "application/x-npy", "application/x-npz"
+
+# The dtypes of TensorFlow by the names of echo's signatures, and those of NumPy.
+DTYPES = {
+    "float": "f4", "double": "f8", "half": "f2",
+    "int8": "i1", "int16": "i2", "int32": "i4", "int64": "i8",
+    "uint8": "u1", "uint16": "u2", "uint32": "u4", "uint64": "u8",
+    "bool": "?", "complex64": "c8", "complex128": "c16", "string": "S3",
+}
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The address of a demo."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    program = ROOT / "target" / "debug" / "tfbridge"
+    process = subprocess.Popen(
+        [program, "demo", "--listen", f"127.0.0.1:{port}", "--log", "off"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            assert process.poll() is None
+            time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(20)
+
+
+def predict(demo, query, body, content_type, accept="*/*"):
+    """The body of a reply of echo."""
+    request = urllib.request.Request(
+        f"{demo}/v1/models/echo:predict?{query}", body,
+        {"Content-Type": content_type, "Accept": accept})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        return reply.read()
+
+
+def save(array, **options):
+    """The file of an array."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, **options)
+    return file.getvalue()
+
+
+def load(file):
+    """What numpy.load makes of a file."""
+    return np.load(io.BytesIO(file), allow_pickle=False)
+
+
+def array_of(dtype):
+    """An array of some values."""
+    if dtype.startswith("S"):
+        return np.array([[b"", b"a", b"bcd"], [b"\xff", b"\x00x", b" "]])
+    values = np.array([[0, 1, 1], [0, 5, 7]])
+    return values.astype(dtype)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_arrays_come_back(demo, name, version, order, byte_order):
+    """Whatever the version, and however the elements lie."""
+    expected = array_of(DTYPES[name])
+    array = np.asarray(expected, order=order)
+    array = array.astype(array.dtype.newbyteorder(byte_order), order=order)
+    reply = predict(demo, f"signature_name={name}", save(array, version=version), NPY)
+    found = load(reply)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype and found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1, 1, 2, 3, 4)])
+def test_arrays_of_any_rank(demo, shape):
+    """A scalar, nothing, and many dimensions, in both orders."""
+    array = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    for array in [array, np.array(array, order="F")]:
+        found = load(predict(demo, "signature_name=int32", save(array), NPY))
+        assert found.shape == shape
+        np.testing.assert_array_equal(found, array)
+
+
+def test_what_numpy_makes_by_default_is_converted(demo):
+    """Float64 to floats, int64 to what holds it, text to bytes."""
+    found = load(predict(demo, "", save(np.array([0.1, 1.0])), NPY))
+    assert found.dtype == np.float32 and found[0] == np.float32(0.1)
+    found = load(predict(demo, "signature_name=uint8", save(np.array([0, 255])), NPY))
+    assert found.dtype == np.uint8 and found.tolist() == [0, 255]
+    found = load(predict(demo, "signature_name=string", save(np.array(["é", ""])), NPY))
+    assert found.tolist() == ["é".encode(), b""]
+    with pytest.raises(urllib.error.HTTPError) as error:
+        predict(demo, "signature_name=uint8", save(np.full((4, 18), 300)), NPY)
+    assert error.value.code == 400
+    assert json.load(error.value)["error"] == "x[0,0]: 300 is not a uint8"
+
+
+def test_bfloat16(demo):
+    """NumPy has none: ml_dtypes writes two bytes of anything, and float32 comes back."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = np.array([1.5, -2.0, 0.1]).astype(ml_dtypes.bfloat16)
+    for body in [save(array), save(array.astype(np.float32)), save(array.astype(np.float64))]:
+        found = load(predict(demo, "signature_name=bfloat16", body, NPY))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found.astype(ml_dtypes.bfloat16), array)
+
+
+@pytest.mark.parametrize("savez", [np.savez, np.savez_compressed])
+def test_archives_come_back(demo, savez):
+    """Every input of a signature, of whatever dtype NumPy made it."""
+    arrays = {"a": np.array([[0.5, 1.5]]), "b": np.array([7, -7]), "s": np.array(["x", "é"])}
+    file = io.BytesIO()
+    savez(file, **arrays)
+    reply = load(predict(demo, "signature_name=mixed", file.getvalue(), NPZ))
+    assert sorted(reply.files) == ["a", "b", "s"]
+    np.testing.assert_array_equal(reply["a"], arrays["a"].astype(np.float32))
+    np.testing.assert_array_equal(reply["b"], arrays["b"])
+    assert reply["s"].tolist() == [b"x", "é".encode()]
+    one = predict(demo, "signature_name=mixed&outputs=b", file.getvalue(), NPZ, NPY)
+    np.testing.assert_array_equal(load(one), arrays["b"])
+
+
+def test_objects_are_refused(demo):
+    """They are pickles."""
+    with pytest.raises(urllib.error.HTTPError) as error:
+        predict(demo, "", save(np.array([{}, 1], dtype=object), allow_pickle=True), NPY)
+    assert error.value.code == 400
+    assert "Python objects" in json.load(error.value)["error"]
+
+
+def test_json_in_and_arrays_out(demo):
+    """As `numpy.load` of what curl has got."""
+    found = load(predict(demo, "", b'{"instances": [[1.5, 2.5]]}', "application/json", NPY))
+    np.testing.assert_array_equal(found, np.array([[1.5, 2.5]], np.float32))
+
+
+@pytest.mark.skipif(not shutil.which("npm"), reason="there is no node")
+def test_arrays_from_javascript(demo):
+    """With npyjs, which is fetched from npm."""
+    source, modules = ROOT / "tests" / "clients" / "npyjs", ROOT / "target" / "npyjs"
+    lock = "package-lock.json"
+    stamp = modules / "stamp"
+    if not stamp.exists() or stamp.read_bytes() != (source / lock).read_bytes():
+        modules.mkdir(parents=True, exist_ok=True)
+        for name in ["package.json", lock]:
+            shutil.copy(source / name, modules)
+        command = ["npm", "ci", "--prefix", modules, "--no-audit", "--no-fund", "--silent"]
+        subprocess.run(command, check=True)
+        shutil.copy(source / lock, stamp)
+    subprocess.run(["node", source / "check.mjs", demo, modules], check=True, timeout=60)
