@@ -1,6 +1,7 @@
 //! The table, area by area.
 
 mod connections;
+mod formats;
 mod framing;
 mod gzip;
 mod json;
@@ -20,6 +21,7 @@ pub fn plain() -> Vec<Attack> {
         streams::attacks(),
         json::attacks(),
         gzip::attacks(),
+        formats::attacks(),
         replies::attacks(),
         connections::attacks(),
         slow::attacks(),

@@ -4,6 +4,8 @@
 //! of JSON per second, and the ratio to the serde baseline's best time in the same run, which
 //! is `serde_json::Value` for requests and `serde_json::to_vec` of nested rows for replies.
 //! Ours and the baselines take turns, so that a slow moment of the machine hits all of them.
+//!
+//! `npy` is an image as an array of NumPy, to the pieces of the message, beside a copy of its bytes.
 //! Letters as arguments choose payloads; `--quick` takes few rounds, as a test that it runs.
 
 #![allow(
@@ -25,6 +27,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use payload::{Decode, Encode};
 use prost::Message;
+use tfbridge::codec::body::{self, Rules};
+use tfbridge::codec::media::Agreement;
 use tfbridge::codec::predict::{self, Format};
 use tfbridge::codec::{Limits, NanStyle};
 use tfbridge::proto::tensorflow::serving::PredictRequest;
@@ -39,6 +43,9 @@ fn main() {
     let chosen = |letter: &str| letters.is_empty() || letters.iter().any(|chosen| *chosen == letter);
     for letter in payload::DECODE.into_iter().filter(|letter| chosen(letter)) {
         bench_decode(&payload::decode(letter), time);
+    }
+    if chosen("npy") {
+        bench_npy(time);
     }
     for letter in payload::ENCODE.into_iter().filter(|letter| chosen(letter)) {
         bench_encode(&payload::encode(letter), time);
@@ -77,6 +84,23 @@ fn bench_decode(payload: &Decode, time: Duration) {
             show(serialized)
         ),
     );
+}
+
+fn bench_npy(time: Duration) {
+    let payload = payload::npy();
+    let body = Bytes::from(payload.file);
+    let agreement = Agreement::new(Some("application/x-npy"), [], None).expect("the type is known");
+    let rules = Rules { limits: Limits::default(), check_shapes: false };
+    let ours = || {
+        let decoded = body::decode(&agreement, &body, Some(&payload.signatures), &rules, None);
+        black_box(decoded.expect("the payload is valid").inputs.len());
+    };
+    // What passing the bytes on takes where they do not go as they are.
+    let copy = || {
+        black_box(body.to_vec());
+    };
+    let [ours, copy] = race([&ours, &copy], time);
+    report("npy", "decode", body.len(), ours, copy, &format!("a copy {}", show(copy)));
 }
 
 fn bench_encode(payload: &Encode, time: Duration) {

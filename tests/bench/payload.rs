@@ -126,6 +126,23 @@ pub fn decode(letter: &'static str) -> Decode {
     Decode { letter, json, signatures, typed }
 }
 
+/// A request whose body is an array.
+pub struct Npy {
+    pub file: Vec<u8>,
+    pub signatures: Signatures,
+}
+
+/// An image of 150 528 floats as `numpy.save` writes it.
+pub fn npy() -> Npy {
+    let mut random = Random(1);
+    let head = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 224, 224, 3), }";
+    let mut file = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    file.extend_from_slice(format!("{head:<117}\n").as_bytes());
+    file.extend((0..224 * 224 * 3).flat_map(|_| (random.unit() as f32).to_le_bytes()));
+    let signature = Signature::new(vec![input("x", DataType::DtFloat)]);
+    Npy { file, signatures: [("serving_default".to_owned(), signature)].into_iter().collect() }
+}
+
 /// A number as `round(x, 6)` prints.
 fn six_decimals(value: f64) -> String {
     let rounded = (value * 1e6).round() / 1e6;

@@ -10,10 +10,10 @@ use tfbridge::error::Result;
 
 /// Limits that no fuzzer's input reaches, but for the rank that tensors can have.
 pub const WIDE: Limits =
-    Limits { depth: usize::MAX, rank: MAX_RANK, elements: 1 << 28, string_size: 256 << 20 };
+    Limits { depth: usize::MAX, rank: MAX_RANK, elements: 1 << 28, string_size: 256 << 20, inflated: 1 << 20 };
 
 /// Limits that many inputs go beyond.
-pub const TIGHT: Limits = Limits { depth: 6, rank: 3, elements: 12, string_size: 8 };
+pub const TIGHT: Limits = Limits { depth: 6, rank: 3, elements: 12, string_size: 8, inflated: 600 };
 
 pub fn check(body: &[u8], limits: &Limits) -> Result<()> {
     predict::check(body, limits)

@@ -40,6 +40,7 @@ mod inference_grpc;
 mod limits;
 mod load;
 mod log;
+mod mutations;
 mod observability;
 mod payload_log;
 mod pool;

@@ -22,7 +22,7 @@ use tfbridge::route::{self, Route, Target, Version};
 
 use crate::support;
 
-const DTYPES: [DataType; 16] = [
+pub const DTYPES: [DataType; 16] = [
     DataType::DtFloat,
     DataType::DtDouble,
     DataType::DtHalf,

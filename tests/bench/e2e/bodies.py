@@ -14,7 +14,7 @@ from workplace import WORK, say
 SMALL = ("small", (100,))
 IMAGE = ("image", (224, 224, 3))
 
-REST, TRANSCODER, RAW = "rest", "transcoder", "raw"
+REST, TRANSCODER, RAW, NPY = "rest", "transcoder", "raw", "npy"
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Body:
 
     path: str
     file: object
+    content_type: str = "application/json"
 
     @property
     def size(self):
@@ -41,15 +42,16 @@ def body(dialect, payload, batch=1):
         REST: f"/v1/models/{model}:predict",
         TRANSCODER: "/tensorflow.serving.PredictionService/Predict",
         RAW: f"/{model}",
+        NPY: f"/v1/models/{model}:predict",
     }[dialect]
     file = WORK / f"{model}-{batch}.{dialect}"
     if not file.exists():
         say(f"making {file.name}")
         # Written aside first, so that half a file is never taken for a whole one.
         partial = file.with_suffix(".partial")
-        partial.write_bytes({REST: rest, TRANSCODER: transcoder, RAW: raw}[dialect](model, shape, batch))
+        partial.write_bytes({REST: rest, TRANSCODER: transcoder, RAW: raw, NPY: npy}[dialect](model, shape, batch))
         partial.rename(file)
-    return Body(path, file)
+    return Body(path, file, "application/x-npy" if dialect == NPY else Body.content_type)
 
 
 def rest(_model, shape, batch):
@@ -69,6 +71,13 @@ def raw(_model, shape, batch):
     """The bytes of the tensor alone."""
     values = numbers(shape) * batch
     return struct.pack(f"<{len(values)}f", *values)
+
+
+def npy(model, shape, batch):
+    """The same as numpy.save writes it."""
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(batch, *shape)}, }}"
+    head += " " * (-(10 + len(head) + 1) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + raw(model, shape, batch)
 
 
 def numbers(shape):

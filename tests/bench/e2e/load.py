@@ -32,7 +32,8 @@ class Wrk:
         command = ["wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s",
                    "--timeout", "20s", "--script", HERE / "post.lua", f"http://127.0.0.1:{port}{body.path}"]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=os.environ | {"E2E_BODY": str(body.file)})
+            command, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"E2E_BODY": str(body.file), "E2E_TYPE": body.content_type})
 
     def result(self):
         """Waits for the end."""

@@ -4,7 +4,8 @@
 local file = assert(io.open(os.getenv("E2E_BODY"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")
-wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Content-Type"] = os.getenv("E2E_TYPE")
+wrk.headers["Accept"] = "application/json"
 file:close()
 
 function done(summary, latency, requests)

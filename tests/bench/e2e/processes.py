@@ -141,11 +141,12 @@ def free_ports(count):
     return ports
 
 
-def post(port, path, data):
+def post(port, path, data, content_type="application/json"):
     """Posts once, on a connection of its own; returns the status and the body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request("POST", path, data, {"Content-Type": "application/json"})
+        headers = {"Content-Type": content_type, "Accept": "application/json"}
+        connection.request("POST", path, data, headers)
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -6,9 +6,11 @@ import statistics
 import time
 from pathlib import Path
 
+from bodies import IMAGE
 from fronts import FRONTS
 from scenarios import CLIENTS, HUGE
 
+CLIENTS_OF_IMAGES = CLIENTS[IMAGE]
 BEGIN, END = "<!-- e2e:begin -->", "<!-- e2e:end -->"
 
 
@@ -18,6 +20,8 @@ def render(results):
     for title, which, points in results["payloads"]:
         parts.append(f"{title}, {CLIENTS[which]} clients:")
         parts.append(payload_table(points))
+    if "binary" in results:
+        parts.append(binary_text(results["binary"]))
     if results["starts"]:
         parts.append("A front by itself, after its first answer:")
         parts.append(start_table(results["starts"]))
@@ -37,6 +41,7 @@ def heading(results):
     rounds = f"the better of {results['rounds']} rounds" if results["rounds"] > 1 else "one round"
     seen = [point for _, _, points in results["payloads"] for point in points.values()]
     seen += results.get("mixed", {}).values()
+    seen += results.get("binary", {}).values()
     seen += [results["cost"]] if "cost" in results else []
     others = max((seen.others for seen in seen), default=0)
     return (f"Measured on {time.strftime('%Y-%m-%d')}, {machine()}, by `tests/bench/e2e/run`: wrk with "
@@ -56,6 +61,16 @@ def payload_table(points):
             rows.append([front.title, number(load.rate), f"{load.p50:.2f} ms", f"{load.p99:.2f} ms",
                          f"{number(point.cpu * 1e6)} µs", megabytes(point.peak), failed])
     return table(rows)
+
+
+def binary_text(points):
+    """What an array takes beside its bytes alone."""
+    floor, ours = points["floor"], points["tfbridge"]
+    failed = floor.load.failed + ours.load.failed
+    return (f"An image as an array of NumPy (0.6 MB), {CLIENTS_OF_IMAGES} clients: {number(ours.cpu * 1e6)} µs of CPU "
+            f"per request and {number(ours.load.rate)} requests/s; the floor, which passes the same bytes on, takes "
+            f"{number(floor.cpu * 1e6)} µs and makes {number(floor.load.rate)}: {ours.cpu / floor.cpu - 1:+.0%} CPU. "
+            f"{failed} failed.")
 
 
 def start_table(starts):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import fronts
-from bodies import IMAGE, REST, SMALL, body
+from bodies import IMAGE, NPY, RAW, REST, SMALL, body
 from load import Load, Wrk, load
 from processes import Measured, free_ports, machine_cpu, post, wait_for_port, wait_for_quiet
 from workplace import BACKEND, say
@@ -133,9 +133,24 @@ def payload(chosen, which, rounds, seconds):
     return points, starts
 
 
-def measure(front, served, which, seconds):
-    """A front under a payload."""
-    posted = body(front.dialect, which)
+def binary(rounds, seconds):
+    """An image as an array through tfbridge, and its bytes through the floor, in turns."""
+    points = {}
+    floor = next(front for front in fronts.FRONTS if front.key == "floor")
+    for turn in range(rounds):
+        for front, dialect in [(floor, RAW), (TFBRIDGE, NPY)]:
+            with serving(front) as served:
+                point = measure(front, served, IMAGE, seconds, dialect)
+            say(f"binary, round {turn + 1}, {front.key}: {point.load.rate:.0f}/s, "
+                f"{point.cpu * 1e6:.0f} µs CPU, others took {point.others:.0%} of the machine")
+            if front.key not in points or points[front.key].rank() < point.rank():
+                points[front.key] = point
+    return points
+
+
+def measure(front, served, which, seconds, dialect=None):
+    """A front under a payload, in another dialect than its own if one is given."""
+    posted = body(dialect or front.dialect, which)
     check(front, served.port, posted)
     load(served.port, posted, CLIENTS[which], WARM_UP)
     # What was under way when the warm-up ended is not to be counted.
@@ -162,7 +177,7 @@ def children_cpu():
 
 def check(front, port, posted):
     """Sees to it that a front does what it is measured for."""
-    status, reply = post(port, posted.path, posted.read())
+    status, reply = post(port, posted.path, posted.read(), posted.content_type)
     if status != 200 or b"0.15" not in reply:
         raise SystemExit(f"{front.key} answered {status}: {reply[:500]!r}")
 
