@@ -20,7 +20,7 @@
 pub mod body;
 mod cast;
 mod column;
-mod csv;
+pub(crate) mod csv;
 mod dense;
 mod document;
 pub mod dtype;

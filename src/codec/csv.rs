@@ -22,7 +22,7 @@ use columns::Columns;
 pub(super) use write::encode;
 
 /// The most columns: more than the pixels of a picture that anybody writes as text.
-const MOST_COLUMNS: usize = 1 << 18;
+pub(crate) const MOST_COLUMNS: usize = 1 << 18;
 
 /// Makes the columns of a body tensors of the inputs.
 ///
@@ -51,10 +51,13 @@ pub(super) fn decode(
         }
     };
     let mut cells = Cells::new(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
-    let mut names = Vec::new();
+    if memchr::memchr_iter(b'"', body).count() % 2 == 1 {
+        return Err(Error::invalid_argument("A quote is not closed"));
+    }
+    let (mut names, mut is_shown) = (Vec::new(), true);
     if has_header
         && !cells.record(|_, name| {
-            names.push(columns::name(name, signature));
+            names.push(columns::name(name, signature, &mut is_shown));
             Ok(())
         })?
     {
@@ -214,6 +217,8 @@ mod tests {
             let error = decoded(body, "text/csv", "", inputs).unwrap_err();
             assert_eq!((error.message(), error.status().as_u16()), (expected, 400), "{body}");
         };
+        check("x\n\"1\n", &[X], "A quote is not closed");
+        check("x\n1e400\n", &[X], "line 2: column x: \"1e400\" is not a float");
         check("", &[X], "The body has no line that names its columns");
         check("x,n\n1,2\n3,300\n", two, "line 3: column n: \"300\" is not a uint8");
         check("x,n\n1,\n", two, "line 2: column n: \"\" is not a uint8");

@@ -23,6 +23,7 @@ use super::rows;
 use super::signature::{Input, Signatures};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::{DataType, TensorProto};
+pub(crate) use parts::MOST_PARTS;
 use parts::Part;
 
 /// Makes the parts of a body the inputs of their names.
@@ -170,9 +171,7 @@ fn json(part: &Part, input: &Input, limits: &Limits) -> Result<TensorProto> {
 /// The most bytes that it takes to read the arrays in a form into numbers of this width.
 pub(crate) fn room(body: &[u8], widest: usize) -> usize {
     let arrays = memchr::memmem::find_iter(body, npy::MAGIC);
-    arrays
-        .map(|at| npy::room(&body[at..], widest).min(body.len().saturating_mul(32)))
-        .fold(0, usize::saturating_add)
+    arrays.map(|at| npy::room(&body[at..], body.len() - at, widest)).fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]

@@ -108,13 +108,16 @@ pub(super) fn read(name: &str, bytes: &Bytes, limits: &Limits) -> Result<Dense> 
 }
 
 /// The most bytes that it takes to read an array with such a head into numbers of this width, besides those of
-/// the file. What is no array takes nothing.
-pub(crate) fn room(bytes: &[u8], widest: usize) -> usize {
+/// the file, of which there are no more than `length`. What is refused takes nothing.
+pub(crate) fn room(bytes: &[u8], length: usize, widest: usize) -> usize {
     const STRING: usize = size_of::<Bytes>() + 8;
     let Ok(header) = Header::parse(bytes, usize::MAX) else { return 0 };
     let is_native = !(header.is_big_endian || header.is_fortran);
     let Some(count) = header.count() else { return 0 };
     let own = count.saturating_mul(header.kind.width());
+    if own > length {
+        return 0;
+    }
     match header.kind {
         Kind::Numbers(dtype) if is_native && dtype::width(dtype) == Some(widest) => 0,
         Kind::Numbers(_) => own.saturating_mul(2).saturating_add(count.saturating_mul(widest)),
@@ -387,7 +390,7 @@ mod tests {
             panic!()
         };
         assert_eq!(content.as_ptr(), file[file.len() - 8..].as_ptr());
-        assert_eq!((room(&file, 4), room(&file, 8)), (0, 2 * 8 + 2 * 8));
+        assert_eq!((room(&file, 100, 4), room(&file, 100, 8), room(&file, 7, 8)), (0, 2 * 8 + 2 * 8, 0));
     }
 
     #[test]

@@ -5,12 +5,12 @@
 mod tensors;
 
 use bytes::Bytes;
-use memchr::{memchr_iter, memmem};
+use memchr::{memchr, memchr_iter, memmem};
 
 use crate::codec::Limits;
 use crate::codec::media::MediaType;
 use crate::codec::signature::Signatures;
-use crate::codec::{multipart, npy, npz};
+use crate::codec::{csv, multipart, npy, npz};
 pub(super) use tensors::{of_reply, of_tensor, of_text};
 
 /// Bodies up to this size are not looked at: every byte of them may be the worst.
@@ -40,7 +40,7 @@ pub(super) fn of_tensors(
         MediaType::Octets | MediaType::Image => STRING,
         MediaType::Csv => of_csv(bytes, signatures),
         MediaType::Multipart => of_form(bytes, signatures),
-        MediaType::Npy => npy::room(bytes, widest()),
+        MediaType::Npy => npy::room(bytes, bytes.len(), widest()),
         MediaType::Npz => npz::room(bytes, widest(), limits.inflated),
         // Its tensors are parts of the body.
         MediaType::Protobuf => 0,
@@ -70,19 +70,27 @@ fn of_json(text: &[u8], signatures: Option<&Signatures>) -> usize {
 
 /// Between two cells there is a comma or the end of a line.
 fn of_csv(text: &[u8], signatures: Option<&Signatures>) -> usize {
+    const NAME: usize = 64;
+    // Nothing is kept of a line that has too many, where it is plain that it ends there.
+    let first = &text[..memchr(b'\n', text).unwrap_or(text.len())];
+    if count(first, b',') >= csv::MOST_COLUMNS && !first.contains(&b'"') {
+        return 0;
+    }
     let cells = count(text, b',') + count(text, b'\n') + 1;
     let widest = signatures.map_or(0, Signatures::widest_number);
     let has_strings = signatures.is_some_and(Signatures::has_strings);
     // Whoever grows has the old and the new at once.
     let strings = if has_strings { cells * 2 * STRING + 3 * text.len() } else { 0 };
-    cells * 3 * widest + strings
+    cells * 3 * widest + cells.min(csv::MOST_COLUMNS) * NAME + strings
 }
 
 /// A form may hold arrays, JSON, and many small parts.
 fn of_form(bytes: &[u8], signatures: Option<&Signatures>) -> usize {
     const PART: usize = 256;
     let widest = signatures.map_or(0, Signatures::widest_number);
-    multipart::room(bytes, widest) + of_json(bytes, signatures) + count(bytes, b'\n') / 3 * PART
+    multipart::room(bytes, widest)
+        + of_json(bytes, signatures)
+        + (count(bytes, b'\n') / 3).min(multipart::MOST_PARTS) * PART
 }
 
 /// The most bytes that the examples of a body take.

@@ -40,7 +40,12 @@ fn put<const WIDTH: usize>(place: &mut [u8], value: Option<[u8; WIDTH]>) -> bool
 fn float<F: Float>(text: &[u8]) -> Option<F> {
     match number::float::<F>(text, 0).and_then(Plain::complete) {
         Some(plain) if plain.length == text.len() => Some(plain.value),
-        _ => fast_float2::parse::<f64, _>(text).ok().map(F::from_f64),
+        _ => {
+            let value: f64 = fast_float2::parse(text).ok()?;
+            // As in JSON, digits are no infinity.
+            let is_beyond = value.is_infinite() && text.iter().any(u8::is_ascii_digit);
+            (!is_beyond).then(|| F::from_f64(value))
+        }
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) enum Name {
     Other(String),
 }
 
-/// What a name means in a signature.
-pub(super) fn name(text: &[u8], signature: &Signature) -> Name {
+/// What a name means in a signature. Of those that are of no input the first one is kept, for a message.
+pub(super) fn name(text: &[u8], signature: &Signature, is_shown: &mut bool) -> Name {
     /// How much of a name messages show.
     const SHOWN: usize = 100;
     let text = text.trim_ascii();
@@ -38,8 +38,10 @@ pub(super) fn name(text: &[u8], signature: &Signature) -> Name {
         let place = place.parse().ok().filter(|_| is_number)?;
         Some(Name::Input(find(name.as_bytes())?, Some(place)))
     };
-    indexed()
-        .unwrap_or_else(|| Name::Other(String::from_utf8_lossy(&text[..text.len().min(SHOWN)]).into_owned()))
+    indexed().unwrap_or_else(|| {
+        let shown = if std::mem::take(is_shown) { &text[..text.len().min(SHOWN)] } else { &[] };
+        Name::Other(String::from_utf8_lossy(shown).into_owned())
+    })
 }
 
 /// The columns of a table, and what has been read of them.

