@@ -264,7 +264,7 @@ impl Bridge {
         let log = self.payload_log.as_ref()?;
         match request {
             Outgoing::Tensors(request) => log.sample(request, size),
-            Outgoing::Message(model_spec, fields) if log.is_due() => {
+            Outgoing::Message(model_spec, fields) if log.is_due(size) => {
                 let mut request = PredictRequest::decode(Bytes::from(fields.concat())).ok()?;
                 request.model_spec = Some(model_spec.clone());
                 log.entry(&request, size)

@@ -104,13 +104,22 @@ impl PayloadLog {
     /// that strings are parts of.
     #[must_use]
     pub fn sample(&self, request: &PredictRequest, body: usize) -> Option<Box<Entry>> {
-        if self.is_due() { self.entry(request, body) } else { None }
+        if self.is_due(body) { self.entry(request, body) } else { None }
     }
 
-    /// Whether chance will have the next request kept, for those who have to make it first.
+    /// Whether chance will have the next request kept, of a body of this length, and there is room for that; for
+    /// those who have to make the request first.
     #[must_use]
-    pub fn is_due(&self) -> bool {
-        fastrand::f64() < self.config.sample && !self.writer.state.has_stopped.load(Ordering::Relaxed)
+    pub fn is_due(&self, body: usize) -> bool {
+        let state = &self.writer.state;
+        if fastrand::f64() >= self.config.sample || state.has_stopped.load(Ordering::Relaxed) {
+            return false;
+        }
+        let has_room = state.held.load(Ordering::Relaxed).saturating_add(body) <= QUEUE_BYTES;
+        if !has_room {
+            state.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        has_room
     }
 
     /// Takes a copy of a request that is due, if there is room.
