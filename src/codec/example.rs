@@ -7,6 +7,7 @@
 mod multi_inference;
 mod results;
 pub(crate) mod serialized;
+mod wire;
 
 use std::collections::BTreeMap;
 

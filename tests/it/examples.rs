@@ -35,6 +35,9 @@ async fn each_format_is_the_message_that_it_names() {
             r#""examples": [{"context": {"a": 1}, "feature_lists": {"b": [[1], []]}}]"#,
             "CgwKCgoBYRIFGgMKAQESEAoOCgFiEgkKBRoDCgEBCgA=",
         ),
+        // Empty values and names are there, and names are in order.
+        ("example", r#""examples": [{"v": [], "": 1}]"#, "ChIKCQoAEgUaAwoBAQoFCgF2EgA="),
+        ("sequence_example", r#""examples": [{"feature_lists": {"t": []}}]"#, "EgcKBQoBdBIA"),
         (
             "elwc",
             r#""context": {"a": 1}, "examples": [{"a": 1}, {}]"#,

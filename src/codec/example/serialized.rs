@@ -11,6 +11,7 @@
 use bytes::Bytes;
 use prost::Message;
 
+use super::wire::{WireExample, WireList, WireSequence};
 use super::{InputPlaces, example, examples, feature_values, open_examples, within};
 use crate::codec::fault::{Fault, Value, What};
 use crate::codec::limits::Limits;
@@ -52,13 +53,15 @@ impl Places {
             ));
         }
         match format {
-            Format::Example => strings(&mut reader(at), example),
-            Format::SequenceExample => strings(&mut reader(at), sequence_example),
+            Format::Example => strings(&mut reader(at), |reader| Ok(WireExample::from(example(reader)?))),
+            Format::SequenceExample => {
+                strings(&mut reader(at), |reader| Ok(WireSequence::from(sequence_example(reader)?)))
+            }
             Format::Elwc => {
                 let context = context.map(|at| example(&mut reader(at))).transpose()?;
                 let examples = examples(&mut reader(at))?;
                 let list = ExampleListWithContext { examples, context };
-                Ok(vec![string(&list, at, limits)?])
+                Ok(vec![string(&WireList::from(list), at, limits)?])
             }
         }
     }
