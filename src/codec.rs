@@ -28,6 +28,7 @@ mod element;
 pub mod example;
 mod fault;
 mod half;
+mod image;
 pub mod inference;
 mod limits;
 pub mod media;

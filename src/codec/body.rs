@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 
+use super::image;
 use super::limits::Limits;
 use super::media::{Agreement, MediaType};
 use super::predict::{self, Format, Inputs, Predict, check_input_shapes};
@@ -116,12 +117,17 @@ pub fn decode(
 ) -> Result<Decoded> {
     let mut decoded = match agreement.request {
         MediaType::Json => return decode_json(agreement, body, signatures, rules, stream),
-        MediaType::Octets | MediaType::Image => octets::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Csv => csv::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Multipart => multipart::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Npy => npy::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Npz => npz::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Protobuf => protobuf::decode(agreement, body, rules)?,
+        MediaType::Octets | MediaType::Image => {
+            match image::decode(agreement, body, signatures, &rules.limits)? {
+                Some(decoded) => decoded,
+                None => octets::decode(agreement, body, signatures, &rules.limits)?,
+            }
+        }
     };
     if decoded.output_filter.is_empty() {
         decoded.output_filter.clone_from(&agreement.parameters.outputs);
@@ -196,6 +202,15 @@ pub(super) fn check_inputs(inputs: &Inputs, signature: &Signature) -> Result<()>
     match signature.inputs.iter().find(|input| !inputs.contains_key(&input.name)) {
         Some(missing) => Err(Error::invalid_argument(format!("Missing named input: {}", missing.name))),
         None => Ok(()),
+    }
+}
+
+/// The most bytes that a body takes beyond what its type alone says, while it is decoded.
+#[must_use]
+pub fn memory(agreement: &Agreement, body: &[u8], signatures: Option<&Signatures>) -> usize {
+    match agreement.request {
+        MediaType::Octets | MediaType::Image => image::memory(agreement, body, signatures),
+        _ => 0,
     }
 }
 

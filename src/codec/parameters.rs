@@ -12,6 +12,9 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Result};
 
+/// The most pixels of a picture's height or width.
+const MAX_SIDE: usize = 65_536;
+
 /// The parameters that are known. Each is what it is if the query does not name it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parameters {
@@ -23,6 +26,12 @@ pub struct Parameters {
     pub outputs: Vec<String>,
     /// How many of the best scores are wanted in place of all; a body that says how many comes first.
     pub top_k: Option<NonZeroUsize>,
+    /// The height and the width that a picture gets.
+    pub resize: Option<(usize, usize)>,
+    /// What the pixels of a picture are multiplied by.
+    pub scale: Option<f32>,
+    /// What is added to them then.
+    pub offset: Option<f32>,
 }
 
 impl Parameters {
@@ -42,6 +51,9 @@ impl Parameters {
                     let names = names.split(',').filter(|name| !name.is_empty());
                     parameters.outputs = names.map(str::to_owned).collect();
                 }
+                "resize" => set(&mut parameters.resize, size(key, &text(key, value)?)?),
+                "scale" => set(&mut parameters.scale, fraction(key, &text(key, value)?)?),
+                "offset" => set(&mut parameters.offset, fraction(key, &text(key, value)?)?),
                 "top_k" => set(&mut parameters.top_k, count(key, &text(key, value)?)?),
                 _ => {}
             }
@@ -61,6 +73,31 @@ fn count(key: &str, text: &str) -> Result<NonZeroUsize> {
     })
 }
 
+/// A height and a width: `224x224`.
+fn size(key: &str, text: &str) -> Result<(usize, usize)> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=MAX_SIDE).contains(side));
+    let sides = text.split_once('x').and_then(|(height, width)| Some((side(height)?, side(width)?)));
+    sides.ok_or_else(|| {
+        Error::invalid_argument(format!(
+            "The parameter {key} must be a height and a width such as 224x224, each up to {MAX_SIDE}, not {text:?}"
+        ))
+    })
+}
+
+/// A number, or one divided by another: `0.5`, `1/255`.
+fn fraction(key: &str, text: &str) -> Result<f32> {
+    let number = |text: &str| text.trim().parse::<f32>().ok();
+    let value = match text.split_once('/') {
+        Some((above, below)) => number(above).zip(number(below)).map(|(above, below)| above / below),
+        None => number(text),
+    };
+    value.filter(|value| value.is_finite()).ok_or_else(|| {
+        Error::invalid_argument(format!(
+            "The parameter {key} must be a number such as 0.5 or 1/255, not {text:?}"
+        ))
+    })
+}
+
 /// The text that a value stands for: `%20` and `+` are spaces.
 fn text(key: &str, value: &str) -> Result<String> {
     let value = value.replace('+', " ");
@@ -77,13 +114,16 @@ mod tests {
     #[test]
     fn known_parameters_are_read_and_others_ignored() {
         let parameters =
-            Parameters::parse("pretty&signature_name=a%20b+c&input=x&input=y&outputs=a,,b&top_k=3&more=1")
+            Parameters::parse("pretty&signature_name=a%20b+c&input=x&input=y&outputs=a,,b&top_k=3&resize=20x30&scale=1/4&offset=-1.5&more=1")
                 .unwrap();
         let expected = Parameters {
             signature_name: Some("a b c".to_owned()),
             input: Some("x".to_owned()),
             outputs: vec!["a".to_owned(), "b".to_owned()],
             top_k: NonZeroUsize::new(3),
+            resize: Some((20, 30)),
+            scale: Some(0.25),
+            offset: Some(-1.5),
         };
         assert_eq!(parameters, expected);
         assert_eq!(Parameters::parse("").unwrap(), Parameters::default());

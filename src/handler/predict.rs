@@ -40,7 +40,8 @@ impl Undecoded for Agreed {
 
     fn most_memory(&self, left: usize, signatures: Option<&Signatures>, limits: &Limits) -> usize {
         let rest = self.body.slice(self.body.len() - left..);
-        memory::of_tensors(self.agreement.request, &rest, signatures, limits)
+        let tensors = memory::of_tensors(self.agreement.request, &rest, signatures, limits);
+        tensors.saturating_add(body::memory(&self.agreement, &self.body, signatures))
     }
 
     fn memory(&self, inputs: &Inputs) -> usize {

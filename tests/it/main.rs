@@ -36,6 +36,7 @@ mod formats;
 mod hardening;
 mod headers;
 mod http;
+mod images;
 mod inference_grpc;
 mod limits;
 mod load;
