@@ -12,6 +12,7 @@
 //! | [`protobuf`] | a `PredictRequest` | the same, for another model |
 //! | [`predict`] | `instances` or `inputs` | tensors, and tensors back to `predictions` or `outputs` |
 //! | [`example`] | `examples` | `tf.Example`s, and results back to `results` |
+//! | [`inference`] | a body of the Open Inference Protocol | tensors, and tensors back to a reply |
 //! | [`model`] | status and signatures | JSON |
 //! | [`signature::file`] | a file of signatures | what predict must know of models |
 //! | [`inference`] | requests of the Open Inference Protocol | tensors, and tensors back to its replies |

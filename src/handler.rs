@@ -9,6 +9,7 @@ mod attempts;
 pub(crate) mod body;
 mod context;
 pub(crate) mod grpc;
+mod inference;
 mod inflate;
 pub(crate) mod memory;
 pub(crate) mod messages;
@@ -72,12 +73,14 @@ pub struct Reply {
     pub content_type: &'static str,
     /// The version of the model that answered, if the backend said.
     pub model_version: Option<i64>,
+    /// How long the JSON at the body's beginning is, if binary data follows it.
+    pub json_length: Option<usize>,
 }
 
 impl Reply {
     /// A reply about no model in particular.
     fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { body: body.into(), content_type, model_version: None }
+        Self { body: body.into(), content_type, model_version: None, json_length: None }
     }
 }
 
@@ -183,6 +186,12 @@ impl Bridge {
             Route::MultiInference(target) => self.multi_inference(&self.meant(target), request, call).await,
             Route::Status(target) => self.status(&self.meant(target), call).await,
             Route::Metadata(target) => self.metadata(&self.meant(target), call).await,
+            Route::Infer(target) => self.infer(&self.meant(target), request, call).await,
+            Route::ModelMetadata(target) => self.model_metadata(&self.meant(target), &request, call).await,
+            Route::ModelReady(target) => self.model_ready(&self.meant(target), call).await,
+            Route::ServerMetadata => Ok(inference::server_metadata()),
+            Route::ServerLive => Ok(inference::server_live()),
+            Route::ServerReady => self.server_ready().await,
             Route::Metrics => self.metrics_text().map(|text| Reply::new("text/plain; charset=utf-8", text)),
             Route::Preflight => Ok(Reply::new("", Bytes::new())),
         }
@@ -290,7 +299,7 @@ impl Bridge {
             call.record.hit(Limit::ResponseSize);
             return Err(Error::internal(format!("The reply is larger than {limit} bytes")));
         }
-        Ok(Reply { body, content_type, model_version })
+        Ok(Reply { body, content_type, model_version, json_length: None })
     }
 
     async fn status(&self, target: &Target, call: &Call) -> Result<Reply> {

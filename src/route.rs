@@ -7,6 +7,10 @@
 //! POST /v1/models/NAME[/versions/DIGITS | /labels/LABEL]:(predict|classify|regress|multi_inference)
 //! GET  /v1/models/NAME[/versions/DIGITS | /labels/LABEL][/metadata]
 //! ```
+//!
+//! That of the Open Inference Protocol, under `/v2`, is in `inference`.
+
+mod inference;
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -33,7 +37,19 @@ pub enum Route {
     Status(Target),
     /// The signatures of a model.
     Metadata(Target),
-    /// A CORS preflight for anything under `/v1/`.
+    /// Run a signature on the tensors of the Open Inference Protocol.
+    Infer(Target),
+    /// The inputs and outputs of a model, in that protocol.
+    ModelMetadata(Target),
+    /// Whether a model can be used.
+    ModelReady(Target),
+    /// What this server is.
+    ServerMetadata,
+    /// Whether this server lives.
+    ServerLive,
+    /// Whether this server can answer.
+    ServerReady,
+    /// A CORS preflight for anything under `/v1/` or `/v2`.
     Preflight,
     /// The metrics of this process.
     Metrics,
@@ -50,6 +66,12 @@ impl Route {
             Self::MultiInference(_) => "multi_inference",
             Self::Status(_) => "status",
             Self::Metadata(_) => "metadata",
+            Self::Infer(_) => "infer",
+            Self::ModelMetadata(_) => "model_metadata",
+            Self::ModelReady(_) => "model_ready",
+            Self::ServerMetadata => "server_metadata",
+            Self::ServerLive => "server_live",
+            Self::ServerReady => "server_ready",
             Self::Preflight => "preflight",
             Self::Metrics => "metrics",
         }
@@ -64,8 +86,13 @@ impl Route {
             | Self::Regress(target)
             | Self::MultiInference(target)
             | Self::Status(target)
-            | Self::Metadata(target) => Some(target),
-            Self::Preflight | Self::Metrics => None,
+            | Self::Metadata(target)
+            | Self::Infer(target)
+            | Self::ModelMetadata(target)
+            | Self::ModelReady(target) => Some(target),
+            Self::ServerMetadata | Self::ServerLive | Self::ServerReady | Self::Preflight | Self::Metrics => {
+                None
+            }
         }
     }
 }
@@ -131,6 +158,9 @@ pub fn parse(method: &Method, path: &str, target: &str) -> Result<Route> {
     if !known.contains(method) {
         return Err(Error::unimplemented(format!("The method {method} is not implemented")));
     }
+    if inference::is_inside(path) {
+        return inference::parse(method, path, target);
+    }
     if !path.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("/v1/")) {
         return Err(Error::not_found(format!(
             "There is nothing at {}; the API is under /v1/models",
@@ -154,6 +184,12 @@ pub fn parse(method: &Method, path: &str, target: &str) -> Result<Route> {
         None if !matches!(path.get(), Ok(None)) => Err(Error::method_not_allowed(malformed(), "GET, HEAD")),
         None => Err(Error::invalid_argument(malformed())),
     }
+}
+
+/// Whether a path is one of an API, of whichever protocol.
+#[must_use]
+pub fn is_api(path: &str) -> bool {
+    path.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("/v1/")) || inference::is_inside(path)
 }
 
 /// As much of a path as a message shows.

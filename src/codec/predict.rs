@@ -37,6 +37,7 @@ use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
 pub use guess::decode_guessed;
+pub(crate) use reply::check_surplus;
 pub use reply::encode;
 pub(crate) use shapes::check_input_shapes;
 pub use shapes::check_shapes;

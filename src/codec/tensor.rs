@@ -55,6 +55,11 @@ impl<'a> Printer<'a> {
         self.dimensions.first().copied()
     }
 
+    /// The sizes of the dimensions.
+    pub(crate) fn dimensions(&self) -> &[usize] {
+        &self.dimensions
+    }
+
     /// How many elements the tensor has.
     pub(crate) fn elements(&self) -> usize {
         self.dimensions.iter().product()
@@ -68,6 +73,11 @@ impl<'a> Printer<'a> {
     /// Writes the whole tensor as nested lists.
     pub(crate) fn write(&self, out: &mut Vec<u8>) -> Result<()> {
         self.write_nested(&self.dimensions, 0, out)
+    }
+
+    /// Writes the elements as one list, whatever the shape.
+    pub(crate) fn write_flat(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.write_nested(&[self.elements()], 0, out)
     }
 
     /// Writes one row: everything at one index of the first dimension.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -86,16 +86,16 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
 {
     let _timer = call.record.timer(Part::Read);
-    let is_gzip = is_gzip(request.headers());
-    let decoding = decoding.filter(|_| !is_gzip);
+    let coding = inflate::Coding::of(request.headers());
+    let decoding = decoding.filter(|_| coding.is_none());
     let collecting = pin!(collect(request, limits, call, decoding));
     let (body, stream) = call.deadline.limit("reading the body", collecting).await??;
     call.record.note(Size::Body, body.len());
-    if is_gzip {
+    if let Some(coding) = coding {
         // A little gzip can be a lot of text.
         let size = body.len().saturating_mul(32);
         let (memory, record) = (Arc::clone(&call.memory), Arc::clone(&call.record));
-        let inflate = move || inflate::inflate(&body, limits, &memory, &record);
+        let inflate = move || inflate::inflate(coding, &body, limits, &memory, &record);
         let inflated = offload::offload(size, &call.memory, inflate).await?;
         return Ok((inflated, None));
     }
@@ -378,14 +378,6 @@ fn is_plainly_sent(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     codings.next().is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
         && codings.next().is_none()
-}
-
-/// Any content encoding with `gzip` in its name is gzip, as in the original.
-fn is_gzip(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|encoding| encoding.to_ascii_lowercase().contains("gzip"))
 }
 
 #[cfg(test)]

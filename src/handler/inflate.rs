@@ -1,11 +1,13 @@
-//! Bodies that are sent as gzip, and the limits of what they may inflate to.
+//! Bodies that are sent as gzip or deflate, and the limits of what they may inflate to.
 //!
 //! Nothing is allocated that has not been held, and nothing at all for a body that is refused.
 
 use std::io::Read;
 
 use bytes::Bytes;
-use flate2::bufread::GzDecoder;
+use flate2::bufread::{GzDecoder, ZlibDecoder};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 
 use super::body::BodyLimits;
 use crate::error::{Error, Result};
@@ -15,12 +17,62 @@ use crate::upstream::Account;
 /// What a gzip body may inflate to whatever the ratio.
 pub(super) const FREE_INFLATION: usize = 1 << 20;
 
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    Gzip,
+    /// That of zlib, whatever the name says.
+    Deflate,
+}
+
+impl Coding {
+    /// What the headers say. Any content encoding with `gzip` in its name is gzip, as in the original.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let encoding = headers.get(CONTENT_ENCODING)?.to_str().ok()?.trim().to_ascii_lowercase();
+        match encoding.as_str() {
+            "deflate" => Some(Self::Deflate),
+            _ if encoding.contains("gzip") => Some(Self::Gzip),
+            _ => None,
+        }
+    }
+}
+
+/// Inflates a body.
+pub(super) fn inflate(
+    coding: Coding,
+    body: &[u8],
+    limits: BodyLimits,
+    memory: &Account,
+    record: &Record,
+) -> Result<Bytes> {
+    match coding {
+        Coding::Gzip => gzip(body, limits, memory, record),
+        Coding::Deflate => deflate(body, limits, memory, record),
+    }
+}
+
+/// Inflates a body of zlib. Nothing says how long its text is, so that it is measured first.
+fn deflate(body: &[u8], limits: BodyLimits, memory: &Account, record: &Record) -> Result<Bytes> {
+    let by_ratio = by_ratio(body.len(), limits.ratio);
+    let broken = |reason: &str| Error::invalid_argument(format!("The deflate body {reason}"));
+    let failed = |error: std::io::Error| broken("cannot be inflated").with_source(error);
+    let mut decoder = ZlibDecoder::new(body);
+    let length = measure(&mut decoder, limits, by_ratio, record)?.map_err(failed)?;
+    if !decoder.into_inner().is_empty() {
+        return Err(broken("has bytes behind its end"));
+    }
+    memory.hold(length)?;
+    let mut inflated = Vec::with_capacity(length.saturating_add(1));
+    ZlibDecoder::new(body).read_to_end(&mut inflated).map_err(failed)?;
+    Ok(inflated.into())
+}
+
 /// Inflates a body of one gzip member, like the original: what is no such thing is an error
 /// with the status that its empty document has.
 ///
 /// Its end says how long the text is. A body that says so rightly, within the limits, takes exactly
 /// that much memory; all others are only measured, to find out what is wrong with them.
-pub(super) fn inflate(body: &[u8], limits: BodyLimits, memory: &Account, record: &Record) -> Result<Bytes> {
+fn gzip(body: &[u8], limits: BodyLimits, memory: &Account, record: &Record) -> Result<Bytes> {
     let by_ratio = by_ratio(body.len(), limits.ratio);
     let announced = body.last_chunk().map_or(0, |end| u32::from_le_bytes(*end));
     let announced = usize::try_from(announced).unwrap_or(usize::MAX);
@@ -48,30 +100,49 @@ fn fault_of_gzip(body: &[u8], limits: BodyLimits, by_ratio: usize, record: &Reco
     let broken = |reason: &str| {
         Error::invalid_argument(format!("JSON Parse error: The document is empty (the gzip body {reason})"))
     };
-    let mut decoder = GzDecoder::new(body);
+    match measure(&mut GzDecoder::new(body), limits, by_ratio, record) {
+        Err(error) => error,
+        Ok(Err(error)) => broken(&error.to_string()).with_source(error),
+        Ok(Ok(_)) => broken("has bytes behind its end"),
+    }
+}
+
+/// How long the text of a decoder is, or that it cannot be read. Nothing of it is kept.
+///
+/// # Errors
+///
+/// 413 if it is longer than the limits allow.
+fn measure(
+    decoder: &mut impl Read,
+    limits: BodyLimits,
+    by_ratio: usize,
+    record: &Record,
+) -> Result<std::io::Result<usize>> {
     let mut part = vec![0; 64 << 10];
     let mut length = 0_usize;
     loop {
         match decoder.read(&mut part) {
-            Ok(0) => break,
+            Ok(0) => return Ok(Ok(length)),
             Ok(read) => length += read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return broken(&error.to_string()).with_source(error),
+            Err(error) => return Ok(Err(error)),
         }
         if length > limits.size.min(by_ratio) {
             record.hit(Limit::BodySize);
         }
         if length > limits.size {
-            return Error::payload_too_large(format!("The body inflates to more than {} bytes", limits.size));
+            return Err(Error::payload_too_large(format!(
+                "The body inflates to more than {} bytes",
+                limits.size
+            )));
         }
         if length > by_ratio {
             let ratio = limits.ratio;
-            return Error::payload_too_large(format!(
+            return Err(Error::payload_too_large(format!(
                 "The body inflates to more than {ratio} times its size"
-            ));
+            )));
         }
     }
-    broken("has bytes behind its end")
 }
 
 #[cfg(test)]
@@ -84,7 +155,7 @@ mod tests {
 
     fn inflate(body: &[u8], size: usize) -> Result<Bytes> {
         let limits = BodyLimits { size, ratio: 100, pace: Duration::ZERO };
-        super::inflate(body, limits, &Memory::new(1 << 30, &Arc::default()).account(), &Record::new())
+        super::gzip(body, limits, &Memory::new(1 << 30, &Arc::default()).account(), &Record::new())
     }
 
     const PLAIN: &[u8] = b"{\"instances\":[1.0]}";
@@ -123,7 +194,7 @@ mod tests {
             let limits = BodyLimits { size: 8 << 20, ratio: 100, pace: Duration::ZERO };
             let account = memory.account();
             let record = Record::new();
-            let error = super::inflate(&body, limits, &account, &record).unwrap_err();
+            let error = super::gzip(&body, limits, &account, &record).unwrap_err();
             assert_eq!(record.has_hit(Limit::BodySize), status == 413);
             assert_eq!((error.status().as_u16(), account.held()), (status, 0), "{plain} {said}");
         };
@@ -133,6 +204,35 @@ mod tests {
         check(1000, u32::MAX, 400);
         check(16 << 20, 0, 413);
         check(16 << 20, 1 << 20, 413);
+    }
+
+    #[test]
+    fn zlib_inflates_within_the_same_limits() {
+        let zlib = |plain: &[u8]| {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+            std::io::Write::write_all(&mut encoder, plain).unwrap();
+            encoder.finish().unwrap()
+        };
+        let memory = Memory::new(3 << 20, &Arc::default());
+        let deflate = |body: &[u8], size| {
+            let limits = BodyLimits { size, ratio: 100, pace: Duration::ZERO };
+            let account = memory.account();
+            let inflated = super::deflate(body, limits, &account, &Record::new());
+            assert_eq!(account.held(), inflated.as_ref().map_or(0, Bytes::len));
+            inflated.map_err(|error| error.status().as_u16())
+        };
+        let whole = zlib(PLAIN);
+        assert_eq!(deflate(&whole, 100).unwrap(), PLAIN);
+        assert!(deflate(&zlib(b""), 100).unwrap().is_empty());
+        let behind = [&whole[..], b"x"].concat();
+        for broken in [&whole[..whole.len() - 1], &behind, PLAIN, b""] {
+            assert_eq!(deflate(broken, 100), Err(400));
+        }
+        assert_eq!(deflate(&whole, PLAIN.len() - 1), Err(413));
+        let bomb = zlib(&vec![b' '; (1 << 20) + 1]);
+        assert_eq!(deflate(&bomb, 1 << 30), Err(413));
+        let incompressible: Vec<u8> = (0..4 << 20).map(|_| fastrand::u8(..)).collect();
+        assert_eq!(deflate(&zlib(&incompressible), 1 << 30), Err(413), "there is no memory for it");
     }
 
     #[test]

@@ -47,6 +47,11 @@ pub(super) fn of_tensors(
     }
 }
 
+/// The most bytes that so many strings take beside those of the body.
+pub(super) fn of_strings(count: usize) -> usize {
+    count.saturating_mul(STRING)
+}
+
 /// True if there may be examples in a body, which take more memory than their text says. Names may be written
 /// with escapes.
 fn may_be_examples(text: &[u8], signatures: Option<&Signatures>) -> bool {

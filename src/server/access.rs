@@ -11,11 +11,13 @@ use http::header::{HeaderName, HeaderValue, ORIGIN, VARY};
 use http::{HeaderMap, Request, Response};
 
 use super::auth::{Caller, Keys};
+use super::compression::{self, Coding};
 use super::cors::{self, Cors};
+use super::response;
 use super::watch::{self, Noted, Watch};
-use super::{compression, response, service};
 use crate::config::AccessConfig;
 use crate::error::Result;
+use crate::route;
 use crate::upstream::Account;
 
 /// How often the file with the tokens is looked at.
@@ -34,7 +36,7 @@ pub(crate) struct Access {
 #[derive(Debug)]
 pub(super) struct Asked {
     origin: Option<HeaderValue>,
-    accepts_gzip: bool,
+    coding: Option<Coding>,
 }
 
 impl Access {
@@ -69,7 +71,7 @@ impl Access {
     pub(super) fn asked(&self, headers: &HeaderMap) -> Asked {
         Asked {
             origin: headers.get(ORIGIN).filter(|_| self.cors.is_some()).cloned(),
-            accepts_gzip: self.compress_min_size.is_some() && compression::accepts_gzip(headers),
+            coding: self.compress_min_size.and_then(|_| compression::accepted(headers)),
         }
     }
 
@@ -88,7 +90,7 @@ impl Access {
         match &self.keys {
             None => Ok(Caller::default()),
             // Browsers ask without a token, and what TensorFlow Serving answers them tells nothing.
-            Some(_) if cors::preflight_origin(request).is_some() && service::is_api(request.uri().path()) => {
+            Some(_) if cors::preflight_origin(request).is_some() && route::is_api(request.uri().path()) => {
                 Ok(Caller::default())
             }
             Some(keys) => keys.authenticate(request.headers_mut()),
@@ -105,7 +107,7 @@ impl Access {
     ) -> Response<Bytes> {
         let mut response = match (self.compress_min_size, memory) {
             (Some(min_size), Some(memory)) => {
-                compression::compress(response, min_size, asked.accepts_gzip, memory).await
+                compression::compress(response, min_size, asked.coding, memory).await
             }
             _ => response,
         };

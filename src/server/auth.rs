@@ -212,7 +212,8 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(API_KEY, "one".parse().unwrap());
             let caller = keys.authenticate(&mut headers).unwrap();
-            let method = if path.contains(':') { http::Method::POST } else { http::Method::GET };
+            let is_post = path.contains(':') || path.ends_with("/infer");
+            let method = if is_post { http::Method::POST } else { http::Method::GET };
             let result = caller.check(&route::parse(&method, path, path).unwrap());
             assert_eq!(result.is_ok(), is_allowed, "{models} {path}");
             if let Err(error) = result {
@@ -237,6 +238,11 @@ mod tests {
         check(SOME, "/v1/models/text:predict", false);
         check(SOME, "/v1/models/a-text-en:predict", false);
         check(SOME, "/v1/models/Resnet:predict", false);
+        for path in ["infer", "ready", "versions/1/infer", "versions/1"] {
+            check(SOME, &format!("/v2/models/resnet/{path}"), true);
+            check(SOME, &format!("/v2/models/other/{path}"), false);
+        }
+        check("models = []", "/v2/health/ready", true);
         // What the backend gets is the decoded name.
         check(SOME, "/v1/models/%72esnet:predict", true);
         check(SOME, "/v1/models/resnet%2Fother:predict", false);

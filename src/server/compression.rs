@@ -1,4 +1,5 @@
-//! Compressed replies: gzip, for clients that take it, from a size on.
+//! Compressed replies: gzip, for clients that take it, from a size on, and deflate for those that take only
+//! that.
 //!
 //! A reply is compressed whole, at a fast level, and never on the threads that small requests
 //! wait for if it is large. Nothing is compressed that gets no smaller by it. There is no zstd: it
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
 use http::{HeaderMap, Response};
 
@@ -25,12 +26,45 @@ const COST: usize = 16;
 /// level 6 42% in four times as much.
 const LEVEL: Compression = Compression::new(3);
 
+/// A way of compressing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    Gzip,
+    /// That of zlib, whatever the name says.
+    Deflate,
+}
+
+impl Coding {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    fn encode(self, plain: &[u8]) -> std::io::Result<Vec<u8>> {
+        let out = Vec::with_capacity(plain.len() / 2);
+        match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(out, LEVEL);
+                encoder.write_all(plain)?;
+                encoder.finish()
+            }
+            Self::Deflate => {
+                let mut encoder = ZlibEncoder::new(out, LEVEL);
+                encoder.write_all(plain)?;
+                encoder.finish()
+            }
+        }
+    }
+}
+
 /// Compresses a response of at least this size if the client takes that, and there is memory for
 /// both forms of it.
 pub(super) async fn compress(
     response: Response<Bytes>,
     min_size: usize,
-    accepts_gzip: bool,
+    coding: Option<Coding>,
     memory: &Arc<Account>,
 ) -> Response<Bytes> {
     let size = response.body().len();
@@ -39,13 +73,17 @@ pub(super) async fn compress(
     }
     let (mut head, plain) = response.into_parts();
     add_vary(&mut head.headers, ACCEPT_ENCODING.as_str());
-    if !accepts_gzip || memory.hold(size).is_err() {
+    let Some(coding) = coding.filter(|_| memory.hold(size).is_ok()) else {
         return Response::from_parts(head, plain);
-    }
+    };
     let input = plain.clone();
-    match offload(size.saturating_mul(COST), memory, move || gzip(&input)).await {
+    let encode = move || {
+        let failed = |error| Error::internal("The reply could not be compressed").with_source(error);
+        coding.encode(&input).map_err(failed)
+    };
+    match offload(size.saturating_mul(COST), memory, encode).await {
         Ok(compressed) if compressed.len() < size => {
-            head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
             Response::from_parts(head, compressed.into())
         }
         Ok(_) => Response::from_parts(head, plain),
@@ -56,29 +94,26 @@ pub(super) async fn compress(
     }
 }
 
-fn gzip(plain: &[u8]) -> Result<Vec<u8>, Error> {
-    let failed = |error| Error::internal("The reply could not be compressed").with_source(error);
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 2), LEVEL);
-    encoder.write_all(plain).map_err(failed)?;
-    encoder.finish().map_err(failed)
-}
-
-/// Whether a client would rather have gzip than plain bytes, or as gladly.
-pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let (mut gzip, mut any, mut identity) = (None, None, None);
+/// What a client would rather have than plain bytes, or as gladly.
+pub(super) fn accepted(headers: &HeaderMap) -> Option<Coding> {
+    let (mut gzip, mut deflate, mut any, mut identity) = (None, None, None, None);
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     for coding in values.flat_map(|value| value.split(',')) {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
         let weight = weight(parameters);
         match name.trim().to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => gzip = Some(weight),
+            "deflate" => deflate = Some(weight),
             "*" => any = Some(weight),
             "identity" => identity = Some(weight),
             _ => {}
         }
     }
-    let gzip = gzip.or(any).unwrap_or(0);
-    gzip > 0 && gzip >= identity.unwrap_or(0)
+    let is_good = |weight: u16| weight > 0 && weight >= identity.unwrap_or(0);
+    if is_good(gzip.or(any).unwrap_or(0)) {
+        return Some(Coding::Gzip);
+    }
+    deflate.filter(|weight| is_good(*weight)).map(|_| Coding::Deflate)
 }
 
 /// The weight of a coding, in thousandths: all of it without one, none if it cannot be read.
@@ -118,9 +153,9 @@ mod tests {
         let check = |text: &str, expected: bool| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT_ENCODING, text.parse().unwrap());
-            assert_eq!(accepts_gzip(&headers), expected, "{text}");
+            assert_eq!(accepted(&headers) == Some(Coding::Gzip), expected, "{text}");
         };
-        assert!(!accepts_gzip(&HeaderMap::new()));
+        assert_eq!(accepted(&HeaderMap::new()), None);
         check("gzip", true);
         check("GZip", true);
         check("x-gzip", true);
@@ -150,11 +185,25 @@ mod tests {
     }
 
     #[test]
+    fn deflate_is_for_those_who_take_no_gzip() {
+        let check = |text: &str, expected: Option<Coding>| {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, text.parse().unwrap())]);
+            assert_eq!(accepted(&headers), expected, "{text}");
+        };
+        check("deflate", Some(Coding::Deflate));
+        check("br, Deflate;q=0.5", Some(Coding::Deflate));
+        check("deflate, gzip", Some(Coding::Gzip));
+        check("deflate, gzip;q=0", Some(Coding::Deflate));
+        check("deflate;q=0", None);
+        check("deflate;q=0.5, identity", None);
+    }
+
+    #[test]
     fn weights_come_from_several_headers() {
         let mut headers = HeaderMap::new();
         headers.append(ACCEPT_ENCODING, "br".parse().unwrap());
         headers.append(ACCEPT_ENCODING, "gzip".parse().unwrap());
-        assert!(accepts_gzip(&headers));
+        assert_eq!(accepted(&headers), Some(Coding::Gzip));
     }
 
     fn response(body: impl Into<Bytes>) -> Response<Bytes> {
@@ -164,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn what_gets_no_smaller_is_sent_plain() {
         let plain: Vec<u8> = (0..1 << 12).map(|_| fastrand::u8(..)).collect();
-        let reply = compress(response(plain.clone()), 1, true, &account(1 << 30)).await;
+        let reply = compress(response(plain.clone()), 1, Some(Coding::Gzip), &account(1 << 30)).await;
         assert!(!reply.headers().contains_key(CONTENT_ENCODING));
         assert_eq!(reply.headers()["vary"], "accept-encoding");
         assert_eq!(reply.into_body(), plain);
@@ -173,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn what_there_is_no_memory_for_is_sent_plain() {
         let check = async |limit, is_compressed| {
-            let reply = compress(response(vec![b'1'; 1000]), 1, true, &account(limit)).await;
+            let reply = compress(response(vec![b'1'; 1000]), 1, Some(Coding::Gzip), &account(limit)).await;
             assert_eq!(reply.headers().contains_key(CONTENT_ENCODING), is_compressed, "{limit}");
             assert_eq!(reply.headers()["vary"], "accept-encoding");
         };
@@ -185,7 +234,8 @@ mod tests {
     async fn the_size_decides() {
         let check = async |size: usize, min_size, is_compressed| {
             let plain = vec![b'1'; size];
-            let reply = compress(response(plain.clone()), min_size, true, &account(1 << 30)).await;
+            let reply =
+                compress(response(plain.clone()), min_size, Some(Coding::Gzip), &account(1 << 30)).await;
             assert_eq!(reply.headers().contains_key(CONTENT_ENCODING), is_compressed, "{size} {min_size}");
             assert_eq!(reply.headers().contains_key("vary"), is_compressed);
             let mut body = reply.into_body().to_vec();
@@ -214,7 +264,7 @@ mod tests {
         let rounds = 20;
         let mut length = 0;
         for _ in 0..rounds {
-            length = gzip(text.as_bytes()).unwrap().len();
+            length = Coding::Gzip.encode(text.as_bytes()).unwrap().len();
         }
         eprintln!("{} bytes to {length} in {:?}", text.len(), start.elapsed() / rounds);
         assert!(length < text.len());

@@ -19,7 +19,8 @@ use crate::config::{AllowedOrigin, CorsConfig};
 use crate::error::Error;
 
 /// The response headers that pages may read, beside those of the backend.
-const EXPOSED: [&str; 4] = ["x-model-version", "x-attempts", "x-request-id", "retry-after"];
+const EXPOSED: [&str; 5] =
+    ["x-model-version", "x-attempts", "x-request-id", "retry-after", "inference-header-content-length"];
 
 /// What is told to browsers, as it is written.
 #[derive(Debug)]

@@ -11,6 +11,9 @@ use crate::route::Route;
 /// The version of the model that answered.
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
 
+/// How long the JSON of a reply is that has binary data behind it.
+const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+
 /// The response to a route.
 pub(super) fn route_response(
     route: &Route,
@@ -27,6 +30,9 @@ pub(super) fn route_response(
     let mut response = new_response(StatusCode::OK, reply.content_type, reply.body);
     if let Some(version) = reply.model_version {
         response.headers_mut().insert(MODEL_VERSION, version.into());
+    }
+    if let Some(length) = reply.json_length {
+        response.headers_mut().insert(JSON_LENGTH, length.into());
     }
     response
 }

@@ -146,7 +146,7 @@ async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> 
     let id = request_id::take(request.headers_mut());
     exchange.request_id = Some(id.clone());
     exchange.begin_trace(state.tracer.as_ref(), request.headers_mut());
-    let is_api = is_api(request.uri().path());
+    let is_api = route::is_api(request.uri().path());
     let asked = access.asked(request.headers());
     let caller = match access.preflight(&request) {
         Some(response) => Err(response),
@@ -230,13 +230,14 @@ pub(super) fn describe<B>(call: &Call, return_headers: &[HeaderName], response: 
 }
 
 async fn indent(result: Result<Reply>, call: &Call) -> Result<Reply> {
-    let Reply { body, content_type, model_version } = result?;
-    if content_type != MediaType::Json.name() {
-        return Ok(Reply { body, content_type, model_version });
+    let reply = result?;
+    if reply.content_type != MediaType::Json.name() {
+        return Ok(reply);
     }
-    call.memory.hold(memory::of_indented(&body))?;
-    let body = offload(body.len(), &call.memory, move || Ok(pretty::indent(&body).into())).await?;
-    Ok(Reply { body, content_type, model_version })
+    let plain = reply.body.clone();
+    call.memory.hold(memory::of_indented(&plain))?;
+    let body = offload(plain.len(), &call.memory, move || Ok(pretty::indent(&plain).into())).await?;
+    Ok(Reply { body, ..reply })
 }
 
 fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Full<Bytes>> {
@@ -251,11 +252,6 @@ fn allow_every_origin(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
-}
-
-/// Whether a path is one of the API.
-pub(super) fn is_api(path: &str) -> bool {
-    path.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("/v1/"))
 }
 
 /// Whether the query asks for indented JSON: `pretty` alone or with any value but a no.

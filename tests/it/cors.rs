@@ -90,7 +90,7 @@ async fn every_answer_says_who_may_read_it() {
         assert_eq!(response.headers["access-control-allow-origin"], ALLOWED);
         assert_eq!(
             response.headers["access-control-expose-headers"],
-            "x-model-version, x-attempts, x-request-id, retry-after, x-tenant"
+            "x-model-version, x-attempts, x-request-id, retry-after, inference-header-content-length, x-tenant"
         );
         assert_eq!(response.headers["vary"], "origin");
         // Whoever is no allowed page gets the same answer, which says nothing of pages.

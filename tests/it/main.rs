@@ -37,6 +37,7 @@ mod hardening;
 mod headers;
 mod http;
 mod images;
+mod inference;
 mod inference_grpc;
 mod limits;
 mod load;

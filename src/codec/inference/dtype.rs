@@ -32,6 +32,12 @@ pub fn from_name(name: &str) -> Option<DataType> {
     NAMES.iter().find(|(other, _)| *other == name).map(|(_, dtype)| *dtype)
 }
 
+/// The names of all datatypes.
+#[must_use]
+pub fn names() -> [&'static str; NAMES.len()] {
+    NAMES.map(|(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -76,7 +76,12 @@ fn encode_rows(tensors: &[(&str, Printer<'_>)], out: &mut Vec<u8>) -> Result<()>
     Ok(())
 }
 
-fn check_surplus(surplus: usize) -> Result<()> {
+/// Checks how many bytes of a reply come of none of the backend's.
+///
+/// # Errors
+///
+/// `INTERNAL` if there are too many.
+pub(crate) fn check_surplus(surplus: usize) -> Result<()> {
     if surplus > MAX_SURPLUS {
         return Err(Error::internal(format!(
             "The backend's reply is out of all proportion to its JSON, {surplus} bytes of which come of none of its own"

@@ -30,7 +30,7 @@ fuzz_target!(|input: (u8, &str)| {
         Route::MultiInference(target) => to_path(target) + ":multi_inference",
         Route::Status(target) => to_path(target),
         Route::Metadata(target) => to_path(target) + "/metadata",
-        Route::Preflight | Route::Metrics => return,
+        _ => return,
     };
     assert_eq!(route::parse(method, &path, &path).expect("a path that we wrote"), route, "{path}");
 });

@@ -1,0 +1,228 @@
+//! The Open Inference Protocol: its requests go the way of predict's, with a body of its own.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body::Body;
+
+use super::attempts::Undecoded;
+use super::body::{discard, read};
+use super::{Bridge, Reply, memory, version};
+use crate::codec::Limits;
+use crate::codec::body::{Decoded, Encoded, Rules};
+use crate::codec::inference::metadata::{self, Model};
+use crate::codec::inference::{reply, request};
+use crate::codec::media::MediaType;
+use crate::codec::model;
+use crate::codec::parameters::Parameters;
+use crate::codec::predict::Inputs;
+use crate::codec::signature::Signatures;
+use crate::codec::stream::Stream;
+use crate::error::{Error, Result};
+use crate::proto::tensorflow::TensorProto;
+use crate::proto::tensorflow::serving::model_version_status::State;
+use crate::proto::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest};
+use crate::record::Part;
+use crate::route::{Target, Version};
+use crate::signature::Known;
+use crate::upstream::Call;
+
+/// How long the JSON at the beginning of a body is.
+const JSON_LENGTH: &str = "inference-header-content-length";
+
+/// What a reply with binary data is.
+const BINARY: &str = "application/octet-stream";
+
+/// A body of the protocol.
+struct Inference {
+    body: Bytes,
+    json_length: Option<usize>,
+    parameters: Parameters,
+}
+
+impl Undecoded for Inference {
+    type Form = request::Form;
+
+    fn size(&self) -> usize {
+        self.body.len()
+    }
+
+    /// To decode binary data takes next to no time.
+    fn left(&self, _: Option<&Stream>) -> usize {
+        self.json_length.map_or(self.body.len(), |length| length.min(self.body.len()))
+    }
+
+    fn most_memory(&self, left: usize, signatures: Option<&Signatures>, limits: &Limits) -> usize {
+        // The body says itself of which dtype its numbers are.
+        let json = memory::of_tensors(MediaType::Json, &self.body.slice(..left), None, limits);
+        let has_strings = signatures.is_none_or(Signatures::has_strings);
+        let strings = match self.json_length {
+            Some(length) if has_strings => request::most_strings(&self.body, length, limits),
+            _ => 0,
+        };
+        json.saturating_add(memory::of_strings(strings))
+    }
+
+    fn memory(&self, inputs: &Inputs) -> usize {
+        // Binary numbers are sent out of the body; a string is there and in the message.
+        let shared = self.body.as_ptr_range();
+        let size = |tensor: &TensorProto| {
+            let content = &tensor.tensor_content;
+            let own = if shared.contains(&content.as_ptr()) { 0 } else { content.len() };
+            own + tensor.string_val.iter().map(|string| string.len() + size_of::<Bytes>()).sum::<usize>()
+        };
+        self.body.len() + inputs.values().map(size).sum::<usize>()
+    }
+
+    fn decode(
+        &self,
+        signatures: Option<&Signatures>,
+        rules: &Rules,
+        _: Option<Stream>,
+    ) -> Result<Decoded<request::Form>> {
+        request::decode(&self.body, self.json_length, &self.parameters, signatures, rules)
+    }
+}
+
+/// What this server is.
+pub(super) fn server_metadata() -> Reply {
+    Reply::new(MediaType::Json.name(), metadata::server())
+}
+
+/// Whoever gets this can see that it lives.
+pub(super) fn server_live() -> Reply {
+    Reply::new(MediaType::Json.name(), &br#"{"live":true}"#[..])
+}
+
+impl Bridge {
+    /// Runs a signature on tensors.
+    pub(super) async fn infer<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        let told = json_length(request.headers())
+            .and_then(|length| Ok((length, Parameters::parse(request.uri().query().unwrap_or_default())?)));
+        let (json_length, parameters) = match told {
+            Ok(told) => told,
+            Err(error) => {
+                discard(request).await;
+                return Err(error);
+            }
+        };
+        let known = call.record.measure(Part::Decode, self.signatures.get(target, call)).await;
+        if let Ok(Known { version: Some(version), .. }) = known.as_deref() {
+            call.record.note_subject(&target.name, "", Some(*version));
+        }
+        let (body, _) = read(request, (&self.api).into(), call, None).await?;
+        let _permit = self.admission.enter(&call.record).await?;
+        let known = known?;
+        let undecoded = Inference { body, json_length, parameters };
+        let (form, answer) = self.attempts(target, undecoded, known, None, call).await?;
+        let reply = answer.into_tensors()?;
+        let model_version = version(reply.model_spec.as_ref());
+        let name = target.name.clone();
+        let encode = move |reply, nan| reply::encode(&form, &name, &reply, nan);
+        let reply::Encoded { body, json_length } = self.encode(reply, call, memory::of_text, encode).await?;
+        let content_type = if json_length.is_some() { BINARY } else { MediaType::Json.name() };
+        let reply = self.reply_of(Encoded { body: body.into(), content_type }, model_version, call)?;
+        Ok(Reply { json_length, ..reply })
+    }
+
+    /// The inputs and outputs of one of a model's signatures.
+    pub(super) async fn model_metadata<B>(
+        &self,
+        target: &Target,
+        request: &Request<B>,
+        call: &Call,
+    ) -> Result<Reply> {
+        let _permit = self.admission.enter(&call.record).await?;
+        let parameters = Parameters::parse(request.uri().query().unwrap_or_default())?;
+        let signature_name = parameters.signature_name.unwrap_or_default();
+        let (model, model_version) = self.describe(target, &signature_name, call).await?;
+        let encoded = Encoded { body: model.to_json().into(), content_type: MediaType::Json.name() };
+        self.reply_of(encoded, model_version, call)
+    }
+
+    /// What a model is, by one of its signatures, and the version that says so.
+    ///
+    /// # Errors
+    ///
+    /// What the backend says of an unknown model or version, or that it tells no signatures.
+    pub(crate) async fn describe(
+        &self,
+        target: &Target,
+        signature_name: &str,
+        call: &Call,
+    ) -> Result<(Model, Option<i64>)> {
+        let request = GetModelMetadataRequest {
+            model_spec: Some(target.to_spec("")),
+            metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
+        };
+        let reply = self.upstream.metadata(request, call).await?;
+        let model_version = version(reply.model_spec.as_ref());
+        call.record.note_subject(&target.name, "", model_version);
+        let signatures = model::decode_signatures(&reply)?;
+        let all = Target { name: target.name.clone(), version: Version::Latest };
+        let request = GetModelStatusRequest { model_spec: Some(all.to_spec("")) };
+        let status = self.upstream.status(request, call).await?;
+        let available = status.model_version_status.iter().filter(|it| it.state() == State::Available);
+        let versions = available.map(|it| it.version).collect();
+        Ok((Model::new(&target.name, versions, &signatures, signature_name)?, model_version))
+    }
+
+    pub(super) async fn model_ready(&self, target: &Target, call: &Call) -> Result<Reply> {
+        let _permit = self.admission.enter(&call.record).await?;
+        self.check_ready(target, call).await?;
+        let body = serde_json::json!({ "name": target.name, "ready": true }).to_string();
+        Ok(Reply::new(MediaType::Json.name(), body))
+    }
+
+    /// Whether a model can be used.
+    ///
+    /// # Errors
+    ///
+    /// `NOT_FOUND` if there is no such model, version or label, `UNAVAILABLE` if it is not ready.
+    pub(crate) async fn check_ready(&self, target: &Target, call: &Call) -> Result<()> {
+        if let Version::Label(label) = &target.version {
+            // Its status would be that of all versions.
+            return match self.signatures.get(target, call).await {
+                Ok(_) => Ok(()),
+                Err(error) if error.code() == tonic::Code::InvalidArgument => {
+                    Err(Error::not_found(format!("The model {} has no label {label}", target.name)))
+                }
+                Err(error) => Err(error),
+            };
+        }
+        let request = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
+        let status = self.upstream.status(request, call).await?;
+        call.record.note_subject(&target.name, "", None);
+        if status.model_version_status.iter().any(|it| it.state() == State::Available) {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!("The model {} has no version that is AVAILABLE", target.name)))
+    }
+
+    pub(super) async fn server_ready(&self) -> Result<Reply> {
+        self.check_server_ready().await?;
+        Ok(Reply::new(MediaType::Json.name(), &br#"{"ready":true}"#[..]))
+    }
+
+    /// Whether requests can be answered.
+    ///
+    /// # Errors
+    ///
+    /// `UNAVAILABLE` with the reasons why they cannot.
+    pub(crate) async fn check_server_ready(&self) -> Result<()> {
+        let reasons = self.reasons_against().await;
+        if reasons.is_empty() { Ok(()) } else { Err(Error::unavailable(reasons.join("; "))) }
+    }
+}
+
+/// The length of the JSON, if the client tells it.
+fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
+    let Some(value) = headers.get(JSON_LENGTH) else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = digits.and_then(|digits| digits.parse().ok());
+    length
+        .map(Some)
+        .ok_or_else(|| Error::invalid_argument("Inference-Header-Content-Length must be a number of bytes"))
+}
