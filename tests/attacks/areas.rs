@@ -4,6 +4,7 @@ mod connections;
 mod formats;
 mod framing;
 mod gzip;
+mod inference;
 mod json;
 mod replies;
 mod requests;
@@ -22,6 +23,7 @@ pub fn plain() -> Vec<Attack> {
         json::attacks(),
         gzip::attacks(),
         formats::attacks(),
+        inference::attacks(),
         replies::attacks(),
         connections::attacks(),
         slow::attacks(),
