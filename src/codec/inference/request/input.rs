@@ -143,8 +143,8 @@ impl Partial<'_> {
 }
 
 fn column(reader: &mut Reader<'_>, json: &Bytes, dtype: DataType) -> Result<Column, Fault> {
+    // Nothing is set aside beforehand: nobody knows how many inputs share the text that follows.
     let mut column = Column::new(dtype, json);
-    column.reserve(json.len() - reader.at, reader.limits);
     column.read(reader)?;
     Ok(column)
 }
