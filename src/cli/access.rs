@@ -30,7 +30,7 @@ pub(super) struct AccessArguments {
         long,
         env = "TFBRIDGE_CORS_HEADER",
         value_delimiter = ',',
-        default_value = "authorization,content-encoding,content-type,grpc-timeout,traceparent,tracestate,x-api-key,x-request-id,x-request-timeout",
+        default_value = "authorization,content-encoding,content-type,grpc-timeout,inference-header-content-length,traceparent,tracestate,x-api-key,x-request-id,x-request-timeout",
         value_name = "NAME"
     )]
     cors_header: Vec<HeaderName>,

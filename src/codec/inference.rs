@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`request`] | a body to tensors |
 //! | [`reply`] | tensors to a body |
-//! | [`raw`] | elements in binary form to tensors, and back |
+//! | `raw` | elements in binary form to tensors, and back |
 //! | [`metadata`] | what server and models are |
 //! | [`dtype`] | the protocol's names of dtypes |
 

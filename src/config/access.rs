@@ -47,6 +47,7 @@ impl CorsConfig {
             "content-encoding",
             "content-type",
             "grpc-timeout",
+            "inference-header-content-length",
             "traceparent",
             "tracestate",
             "x-api-key",
