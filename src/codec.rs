@@ -11,8 +11,9 @@
 //! | [`body`] | a predict body of any type | tensors, and tensors back to a reply of any type |
 //! | [`protobuf`] | a `PredictRequest` | the same, for another model |
 //! | [`predict`] | `instances` or `inputs` | tensors, and tensors back to `predictions` or `outputs` |
-//! | [`example`] | `examples` | `tf.Example`s, and results back to `results` |
-//! | [`inference`] | a body of the Open Inference Protocol | tensors, and tensors back to a reply |
+//! | [`example`] | `examples` | `tf.Example`s, also as strings for predict, and results back to `results` |
+//! | `image` | a JPEG or PNG | the tensor of its pixels |
+//! | `top_k` | outputs of scores | the best of them |
 //! | [`model`] | status and signatures | JSON |
 //! | [`signature::file`] | a file of signatures | what predict must know of models |
 //! | [`inference`] | requests of the Open Inference Protocol | tensors, and tensors back to its replies |

@@ -14,6 +14,7 @@ use http::HeaderName;
 
 use crate::codec::signature::Signatures;
 use crate::codec::{Limits, NanStyle};
+use crate::route::sagemaker::SageMaker;
 pub use access::{AccessConfig, AllowedOrigin, CorsConfig};
 pub use backend::{Backend, Place, Resolver};
 pub use server::{Listen, ServerConfig, ServerTls};
@@ -76,6 +77,8 @@ pub struct ApiConfig {
     pub return_headers: Vec<HeaderName>,
     /// Whether `/versions/0` means the latest version, as some clients have it.
     pub version_zero_is_latest: bool,
+    /// The model that SageMaker's paths are for; they are not there without it.
+    pub sagemaker: Option<SageMaker>,
 }
 
 /// The gRPC side.
@@ -148,6 +151,7 @@ impl Default for ApiConfig {
                 .into(),
             return_headers: vec![HeaderName::from_static("x-request-id")],
             version_zero_is_latest: false,
+            sagemaker: None,
         }
     }
 }

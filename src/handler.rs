@@ -16,6 +16,7 @@ pub(crate) mod messages;
 mod predict;
 mod readiness;
 mod reload;
+mod sagemaker;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -193,6 +194,8 @@ impl Bridge {
             Route::ServerLive => Ok(inference::server_live()),
             Route::ServerReady => self.server_ready().await,
             Route::Metrics => self.metrics_text().map(|text| Reply::new("text/plain; charset=utf-8", text)),
+            Route::Ping => self.ping().await,
+            Route::Invoke(invocation) => self.invoke(invocation, request, call).await,
             Route::Preflight => Ok(Reply::new("", Bytes::new())),
         }
     }

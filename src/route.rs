@@ -12,12 +12,15 @@
 
 mod inference;
 
+pub mod sagemaker;
+
 use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::ModelSpec;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
+use sagemaker::Invocation;
 
 /// The path at which TensorFlow Serving's users look for metrics.
 pub const METRICS_PATH: &str = "/monitoring/prometheus/metrics";
@@ -53,6 +56,10 @@ pub enum Route {
     Preflight,
     /// The metrics of this process.
     Metrics,
+    /// Whether requests can be answered, as SageMaker asks it.
+    Ping,
+    /// A body of SageMaker's for a model.
+    Invoke(Invocation),
 }
 
 impl Route {
@@ -74,6 +81,8 @@ impl Route {
             Self::ServerReady => "server_ready",
             Self::Preflight => "preflight",
             Self::Metrics => "metrics",
+            Self::Ping => "ping",
+            Self::Invoke(_) => "invocations",
         }
     }
 
@@ -90,9 +99,13 @@ impl Route {
             | Self::Infer(target)
             | Self::ModelMetadata(target)
             | Self::ModelReady(target) => Some(target),
-            Self::ServerMetadata | Self::ServerLive | Self::ServerReady | Self::Preflight | Self::Metrics => {
-                None
-            }
+            Self::Invoke(invocation) => Some(&invocation.target),
+            Self::ServerMetadata
+            | Self::ServerLive
+            | Self::ServerReady
+            | Self::Preflight
+            | Self::Metrics
+            | Self::Ping => None,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::Listeners;
 use crate::codec::NanStyle;
 use crate::config::{ApiConfig, Config, Listen, UpstreamConfig};
 use crate::error::Result;
+use crate::route::sagemaker::SageMaker;
 use crate::server::Listener;
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +111,10 @@ pub(super) struct ApiArguments {
     /// Take `/versions/0` for the latest version, which is what ovmsclient means by it.
     #[arg(long, env = "TFBRIDGE_VERSION_ZERO_IS_LATEST")]
     version_zero_is_latest: bool,
+    /// Answer `GET /ping` and `POST /invocations` as Amazon SageMaker asks for them, for this model and the
+    /// signature behind the colon, if there is one.
+    #[arg(long, env = "TFBRIDGE_SAGEMAKER", value_name = "MODEL[:SIGNATURE]")]
+    sagemaker: Option<SageMaker>,
     #[command(flatten)]
     access: AccessArguments,
     #[command(flatten)]
@@ -151,6 +156,7 @@ impl ApiArguments {
             pass_headers: self.pass_header,
             return_headers: self.return_header,
             version_zero_is_latest: self.version_zero_is_latest,
+            sagemaker: self.sagemaker,
             ..ApiConfig::default()
         };
         self.load.apply(&mut api);

@@ -146,15 +146,16 @@ fn decode_json(
     rules: &Rules,
     stream: Option<Stream>,
 ) -> Result<Decoded> {
+    let name = agreement.parameters.signature_name.as_deref().unwrap_or_default();
     let predict = match signatures {
         Some(signatures) => {
-            let predict = predict::decode_after(body, signatures, &rules.limits, stream)?;
+            let predict = predict::decode_named(body, signatures, &rules.limits, stream, name)?;
             if rules.check_shapes {
                 predict::check_shapes(body, &predict, signatures)?;
             }
             predict
         }
-        None => predict::decode_guessed(body, &rules.limits)?,
+        None => predict::decode_guessed_named(body, &rules.limits, name)?,
     };
     let Predict { signature_name, format, inputs, output_filter, top_k } = predict;
     let form = form(agreement.reply, format).top(top_k.or(agreement.parameters.top_k));

@@ -38,9 +38,16 @@ pub(crate) fn members<'a>(
 pub(crate) struct SignatureName {
     name: Option<String>,
     fault: Option<Fault>,
+    /// What it is without the member.
+    default: String,
 }
 
 impl SignatureName {
+    /// The name that counts where the body has none.
+    pub(crate) fn or(default: &str) -> Self {
+        Self { default: default.to_owned(), ..Self::default() }
+    }
+
     /// Reads the member's value; one that is no string is remembered, not reported, since a
     /// syntax error further on comes first.
     pub(crate) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
@@ -65,9 +72,9 @@ impl SignatureName {
         Ok(())
     }
 
-    /// The name as far as the body has been read; empty if there is none.
+    /// The name as far as the body has been read; the default, which is empty, if there is none.
     pub(crate) fn so_far(&self) -> &str {
-        self.name.as_deref().unwrap_or_default()
+        self.name.as_deref().unwrap_or(&self.default)
     }
 
     /// The name, which is the reader's from then on.
@@ -75,9 +82,9 @@ impl SignatureName {
         std::mem::take(self).finish()
     }
 
-    /// The name, empty if there is none.
+    /// The name, the default if there is none.
     pub(crate) fn finish(self) -> Result<String, Fault> {
-        self.fault.map_or_else(|| Ok(self.name.unwrap_or_default()), Err)
+        self.fault.map_or_else(|| Ok(self.name.unwrap_or(self.default)), Err)
     }
 }
 

@@ -37,6 +37,7 @@ use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
 pub use guess::decode_guessed;
+pub(super) use guess::decode_guessed_named;
 pub(crate) use reply::check_surplus;
 pub use reply::encode;
 pub(crate) use shapes::check_input_shapes;
@@ -87,8 +88,19 @@ pub fn decode_after(
     limits: &Limits,
     stream: Option<Stream>,
 ) -> Result<Predict> {
+    decode_named(body, signatures, limits, stream, "")
+}
+
+/// The same for this signature, where the body names none.
+pub(super) fn decode_named(
+    body: &Bytes,
+    signatures: &Signatures,
+    limits: &Limits,
+    stream: Option<Stream>,
+    signature_name: &str,
+) -> Result<Predict> {
     let mut stream = stream;
-    let mut members = Members::default();
+    let mut members = Members { signature_name: SignatureName::or(signature_name), ..Members::default() };
     let mut attempt: Option<(String, Result<Inputs, Fault>)> = None;
     members
         .read(body, limits, |reader, format, name| {

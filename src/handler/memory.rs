@@ -116,3 +116,38 @@ pub(crate) fn of_indented(text: &[u8]) -> usize {
 fn count(text: &[u8], byte: u8) -> usize {
     memchr_iter(byte, text).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::signature::{Input, Signature};
+    use crate::proto::tensorflow::DataType;
+
+    #[test]
+    fn examples_take_more_than_their_text() {
+        let of = |dtype, name: &str| {
+            let text = format!(r#"{{"{name}": [{}{{}}]}}"#, r#"{"a": [1, 2, 3]}, "#.repeat(2000));
+            let text = Bytes::from(text);
+            let input = Input { name: "x".to_owned(), dtype, shape: None };
+            let signature = ("serving_default".to_owned(), Signature::new(vec![input]));
+            (
+                of_tensors(
+                    MediaType::Json,
+                    &text,
+                    Some(&[signature].into_iter().collect()),
+                    &Limits::default(),
+                ),
+                text.len(),
+            )
+        };
+        for name in ["examples", "ex\\u0061mples"] {
+            let (memory, length) = of(DataType::DtString, name);
+            assert!(memory > 20 * length, "{name}: {memory}");
+        }
+        let (memory, length) = of(DataType::DtString, "instances");
+        assert!(memory < 10 * length, "{memory}");
+        // What takes no strings gets no examples.
+        let (memory, length) = of(DataType::DtFloat, "examples");
+        assert!(memory < 5 * length, "{memory}");
+    }
+}

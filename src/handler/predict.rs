@@ -7,6 +7,7 @@ use http_body::Body;
 
 use super::attempts::{Answer, Undecoded};
 use super::body::{Decoding, discard, read};
+use super::sagemaker::unwrapped;
 use super::{Bridge, Reply, memory, offload, version};
 use crate::codec::Limits;
 use crate::codec::body::{self, Decoded, Encoded, Form, Rules};
@@ -80,7 +81,23 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let agreement = match agree(&request) {
+        let agreement = agree(&request);
+        self.predict_as(target, request, agreement, Layout::Object, call).await
+    }
+
+    /// The same for a body of this type, laid out like this if it is JSON.
+    pub(super) async fn predict_as<B>(
+        &self,
+        target: &Target,
+        request: Request<B>,
+        agreement: Result<Agreement>,
+        layout: Layout,
+        call: &Call,
+    ) -> Result<Reply>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        let agreement = match agreement {
             Ok(agreement) => agreement,
             Err(error) => {
                 discard(request).await;
@@ -97,6 +114,7 @@ impl Bridge {
         let decoding = decoding.map(|known| Decoding::new(known, self.api.limits));
         let (body, stream) = read(request, (&self.api).into(), call, decoding).await?;
         let _permit = self.admission.enter(&call.record).await?;
+        let body = if is_json && layout == Layout::MayBeBare { unwrapped(body, call)? } else { body };
         let known = match known {
             Ok(known) => known,
             Err(error) if !is_json => return Err(error),
@@ -123,8 +141,17 @@ impl Bridge {
     }
 }
 
+/// How a JSON body may be laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// As the object that TensorFlow Serving takes.
+    Object,
+    /// Or as the list of its instances alone.
+    MayBeBare,
+}
+
 /// What a request's head says about its body and its reply.
-fn agree<B>(request: &Request<B>) -> Result<Agreement> {
+pub(super) fn agree<B>(request: &Request<B>) -> Result<Agreement> {
     let headers = request.headers();
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());

@@ -21,7 +21,7 @@ use super::tally::Tally;
 use crate::record::{Part, Record, Size, Subject};
 
 /// What requests may ask for; the last one is for those that ask for nothing that there is.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 17] = [
     "predict",
     "classify",
     "regress",
@@ -36,6 +36,8 @@ const VERBS: [&str; 15] = [
     "server_ready",
     "metrics",
     "preflight",
+    "ping",
+    "invocations",
     "none",
 ];
 

@@ -27,7 +27,7 @@ use crate::codec::media::MediaType;
 use crate::codec::pretty;
 use crate::error::{Error, Result};
 use crate::handler::{Reply, body, memory, offload};
-use crate::route;
+use crate::route::{self, Route, sagemaker};
 use crate::upstream::{Account, Call};
 
 /// How many attempts it took to get an answer from the backends.
@@ -178,12 +178,22 @@ async fn answer(
     let bridge = &state.bridge;
     let (method, uri) = (request.method(), request.uri().clone());
     let target = uri.path_and_query().map_or_else(|| uri.path(), http::uri::PathAndQuery::as_str);
-    let route = caller.and_then(|caller| {
-        exchange.token = caller.token().map(str::to_owned);
-        let route = route::parse(method, uri.path(), target)?;
-        caller.check(&route)?;
-        Ok(route)
-    });
+    let sagemaker = bridge.api.sagemaker.as_ref();
+    let attributes = request.headers().get(sagemaker::ATTRIBUTES).and_then(|value| value.to_str().ok());
+    let find = || match sagemaker.map_or(Ok(None), |it| it.route(method, uri.path(), attributes))? {
+        Some(route) => Ok(route),
+        None => route::parse(method, uri.path(), target),
+    };
+    let route = match (caller, sagemaker.map(|_| find())) {
+        // SageMaker has no token when it asks.
+        (_, Some(Ok(Route::Ping))) => Ok(Route::Ping),
+        (caller, found) => caller.and_then(|caller| {
+            exchange.token = caller.token().map(str::to_owned);
+            let route = found.unwrap_or_else(find)?;
+            caller.check(&route)?;
+            Ok(route)
+        }),
+    };
     let route = match route {
         Ok(route) => route,
         Err(error) => return (refuse(request, &error).await, None),

@@ -19,12 +19,12 @@ const PREDICT: &str = "/v1/models/half_plus_two:predict";
 const BODY: &[u8] = br#"{"instances": [1.0]}"#;
 
 /// A token of at least the length that is asked for.
-fn token(name: &str) -> String {
+pub fn token(name: &str) -> String {
     format!("{name}-0123456789abcdef0123456789")
 }
 
 /// What `tfbridge token --hash` makes of it.
-fn entry(name: &str, more: &str) -> String {
+pub fn entry(name: &str, more: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tfbridge"))
         .args(["token", "--hash", "--name", name])
         .stdin(Stdio::piped())
@@ -38,7 +38,7 @@ fn entry(name: &str, more: &str) -> String {
     String::from_utf8(output.stdout).unwrap() + more
 }
 
-fn file(text: &str) -> TempDir {
+pub fn file(text: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("tokens.toml"), text).unwrap();
     directory

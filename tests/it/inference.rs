@@ -92,7 +92,8 @@ async fn json_goes_in_and_out() {
         assert!(!reply.headers.contains_key("inference-header-content-length"));
     }
     let metrics = client.get("/monitoring/prometheus/metrics").await;
-    let counted = r#"{verb="infer",model="half_plus_two",version="124",signature="serving_default",code="200"} 2"#;
+    let counted =
+        r#"{verb="infer",model="half_plus_two",version="124",signature="serving_default",code="200"} 2"#;
     assert!(metrics.text().contains(counted), "{}", metrics.text());
     let old = "/v2/models/half_plus_two/versions/123/infer";
     let reply = infer(&mut client, old, &json!({"inputs": inputs(json!([1, 2]))}), b"").await;

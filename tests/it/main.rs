@@ -52,6 +52,7 @@ mod pythie;
 mod readme;
 mod reference;
 mod release;
+mod sagemaker;
 mod scripted;
 mod signals;
 mod suite;

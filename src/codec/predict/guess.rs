@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use self::inputs::Found;
-use super::{Format, Predict, decode};
+use super::{Format, Predict, decode_named};
 use crate::codec::document::{self, SignatureName};
 use crate::codec::fault::Fault;
 use crate::codec::limits::Limits;
@@ -48,13 +48,22 @@ const MAX_INPUTS: usize = 1024;
 /// As from [`decode`], and `INVALID_ARGUMENT` with the place for a member `dtypes` that is
 /// no object of dtypes, for values that have no name and for more than 1024 inputs.
 pub fn decode_guessed(body: &Bytes, limits: &Limits) -> Result<Predict> {
-    let (name, signature) = guess(body, limits).map_err(|fault| fault.into_error(body))?;
-    decode(body, &Signatures::from_iter([(name, signature)]), limits)
+    decode_guessed_named(body, limits, "")
+}
+
+/// The same for this signature, where the body names none.
+pub(in crate::codec) fn decode_guessed_named(
+    body: &Bytes,
+    limits: &Limits,
+    signature_name: &str,
+) -> Result<Predict> {
+    let (name, signature) = guess(body, limits, signature_name).map_err(|fault| fault.into_error(body))?;
+    decode_named(body, &Signatures::from_iter([(name, signature)]), limits, None, signature_name)
 }
 
 /// The signature that the body asks for and what must be true of its inputs.
-fn guess(body: &[u8], limits: &Limits) -> Result<(String, Signature), Fault> {
-    let mut signature_name = SignatureName::default();
+fn guess(body: &[u8], limits: &Limits, default: &str) -> Result<(String, Signature), Fault> {
+    let mut signature_name = SignatureName::or(default);
     let (mut dtypes_at, mut rows, mut columns, mut examples_at) = (None, None, None, None);
     document::members(body, limits, |reader, key| {
         let (found, format) = match key {
@@ -127,6 +136,7 @@ fn unnamed(at: usize) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::predict::decode;
     use crate::codec::{MAX_RANK, dtype};
 
     fn guessed(body: impl Into<Bytes>) -> Result<Predict> {
