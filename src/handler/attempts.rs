@@ -29,6 +29,9 @@ use crate::upstream::Call;
 /// some milliseconds apart, so that this is for models that never come to rest.
 const MOST_CHANGES: usize = 100;
 
+/// How many bytes are taken for as much work as a byte of text is.
+const MEMORY_PER_WORK: usize = 16;
+
 /// A request whose body has been read. It is decoded with signatures that may turn out to be outdated, and
 /// then once more.
 pub(crate) trait Undecoded: Send + Sync + 'static {
@@ -229,9 +232,12 @@ impl Bridge {
         let rules = self.rules(body.size());
         // What a stream has decoded already takes no time any more, and no more memory.
         let left = body.left(stream.as_ref());
-        call.memory.hold(body.most_memory(left, known.signatures.as_ref(), &rules.limits))?;
+        let room = body.most_memory(left, known.signatures.as_ref(), &rules.limits);
+        call.memory.hold(room)?;
+        // A small file may be a large picture, and as much work.
+        let work = left.max(room / MEMORY_PER_WORK);
         let (undecoded, known, target) = (Arc::clone(body), Arc::clone(known), target.clone());
-        let (request, form) = offload(left, &call.memory, move || {
+        let (request, form) = offload(work, &call.memory, move || {
             let signatures = known.signatures.as_ref();
             if let Some((Passed { signature_name, fields }, form)) = undecoded.pass(signatures, &rules)? {
                 return Ok((Outgoing::Message(target.to_spec(&signature_name), fields), form));
