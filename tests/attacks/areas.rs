@@ -6,6 +6,7 @@ mod framing;
 mod gzip;
 mod inference;
 mod json;
+mod pictures;
 mod replies;
 mod requests;
 mod slow;
@@ -21,6 +22,7 @@ pub fn plain() -> Vec<Attack> {
         framing::attacks(),
         streams::attacks(),
         json::attacks(),
+        pictures::attacks(),
         gzip::attacks(),
         formats::attacks(),
         inference::attacks(),
