@@ -17,6 +17,7 @@ mod man;
 mod mock;
 mod serve;
 mod settings;
+mod streams;
 mod telemetry;
 mod token;
 mod upstream;

@@ -17,6 +17,7 @@
 //! | [`model`] | status and signatures | JSON |
 //! | [`signature::file`] | a file of signatures | what predict must know of models |
 //! | [`inference`] | requests of the Open Inference Protocol | tensors, and tensors back to its replies |
+//! | [`lines`] | a predict body of a value per line, in any pieces | tensors for batches of lines, and lines back |
 //! | [`stream`] | a predict body that is still arriving | the tensor decoded so far |
 
 pub mod body;
@@ -33,6 +34,7 @@ mod half;
 mod image;
 pub mod inference;
 mod limits;
+pub mod lines;
 pub mod media;
 pub mod model;
 pub(crate) mod multipart;

@@ -3,6 +3,7 @@
 mod access;
 mod backend;
 mod server;
+mod streams;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::route::sagemaker::SageMaker;
 pub use access::{AccessConfig, AllowedOrigin, CorsConfig};
 pub use backend::{Backend, Place, Resolver};
 pub use server::{Listen, ServerConfig, ServerTls};
+pub use streams::StreamConfig;
 pub use telemetry::{OtlpProtocol, PayloadLogConfig, TelemetryConfig, TracesConfig};
 
 /// Everything that `tfbridge serve` is told.
@@ -63,6 +65,8 @@ pub struct ApiConfig {
     pub limits: Limits,
     /// Whether tensors must have a shape that the signature allows.
     pub check_shapes: bool,
+    /// How lines are answered while they arrive.
+    pub streams: StreamConfig,
     /// How NaN and infinities are written.
     pub nan: NanStyle,
     /// Indent all replies, not only those asked for with `?pretty`.
@@ -142,6 +146,7 @@ impl Default for ApiConfig {
             body_timeout: Duration::from_secs(20),
             limits: Limits::default(),
             check_shapes: false,
+            streams: StreamConfig::default(),
             nan: NanStyle::Literal,
             pretty: false,
             cors: false,

@@ -11,6 +11,7 @@ mod context;
 pub(crate) mod grpc;
 mod inference;
 mod inflate;
+mod lines;
 pub(crate) mod memory;
 pub(crate) mod messages;
 mod predict;
@@ -46,6 +47,7 @@ use crate::telemetry::PayloadLog;
 pub(crate) use crate::upstream::offload::offload;
 use crate::upstream::{Call, EndpointState, Memory, Upstream};
 use admission::Admission;
+pub(crate) use lines::Stream;
 use readiness::Readiness;
 
 /// Everything that requests need: one for the whole process.
@@ -76,12 +78,14 @@ pub struct Reply {
     pub model_version: Option<i64>,
     /// How long the JSON at the body's beginning is, if binary data follows it.
     pub json_length: Option<usize>,
+    /// What follows the body as it comes to be.
+    pub(crate) stream: Option<Stream>,
 }
 
 impl Reply {
     /// A reply about no model in particular.
     fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { body: body.into(), content_type, model_version: None, json_length: None }
+        Self { body: body.into(), content_type, model_version: None, json_length: None, stream: None }
     }
 }
 
@@ -176,9 +180,9 @@ impl Bridge {
     /// # Errors
     ///
     /// Whatever the client or the backend did wrong.
-    pub async fn handle<B>(&self, route: &Route, request: Request<B>, call: &Call) -> Result<Reply>
+    pub async fn handle<B>(self: &Arc<Self>, route: &Route, request: Request<B>, call: &Call) -> Result<Reply>
     where
-        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + 'static,
     {
         match route {
             Route::Predict(target) => self.predict(&self.meant(target), request, call).await,
@@ -302,7 +306,7 @@ impl Bridge {
             call.record.hit(Limit::ResponseSize);
             return Err(Error::internal(format!("The reply is larger than {limit} bytes")));
         }
-        Ok(Reply { body, content_type, model_version, json_length: None })
+        Ok(Reply { body, content_type, model_version, json_length: None, stream: None })
     }
 
     async fn status(&self, target: &Target, call: &Call) -> Result<Reply> {

@@ -199,6 +199,32 @@ impl Record {
         self.sizes[size as usize].store(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Adds to a number of bytes.
+    pub fn add(&self, size: Size, bytes: usize) {
+        self.sizes[size as usize].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Adds what was learnt of a part of the request that had a record of its own.
+    pub fn absorb(&self, part: &Self) {
+        let ahead = nanoseconds(part.start.saturating_duration_since(self.start));
+        for ((began, took), (part_began, part_took)) in
+            self.began.iter().zip(&self.took).zip(part.began.iter().zip(&part.took))
+        {
+            let first = part_began.load(Ordering::Relaxed);
+            if first > 0 {
+                let _ = began.compare_exchange(0, ahead + first, Ordering::Relaxed, Ordering::Relaxed);
+                took.fetch_add(part_took.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        for (size, part) in self.sizes.iter().zip(&part.sizes) {
+            size.fetch_add(part.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.limits.fetch_or(part.limits.load(Ordering::Relaxed), Ordering::Relaxed);
+        if let Some(Subject { model, signature, version }) = part.subject() {
+            self.note_subject(&model, &signature, version);
+        }
+    }
+
     /// A number of bytes; 0 if nobody has noted it.
     #[must_use]
     pub fn size(&self, size: Size) -> u64 {
@@ -272,6 +298,25 @@ mod tests {
         assert!(took >= Duration::from_millis(4), "{took:?}");
         assert!(record.began(Part::Backend).unwrap() + took <= record.start().elapsed());
         assert_eq!(record.took(Part::Read), None);
+    }
+
+    #[test]
+    fn what_parts_learn_adds_up() {
+        let (whole, one, other) = (Record::new(), Record::new(), Record::new());
+        drop((one.timer(Part::Decode), other.timer(Part::Decode), other.timer(Part::Encode)));
+        one.note(Size::Reply, 3);
+        other.note(Size::Reply, 4);
+        other.hit(Limit::InFlight);
+        other.note_subject("m", "s", Some(1));
+        whole.absorb(&one);
+        whole.absorb(&other);
+        assert_eq!((whole.size(Size::Reply), whole.has_hit(Limit::InFlight)), (7, true));
+        assert_eq!(
+            whole.took(Part::Decode),
+            Some(one.took(Part::Decode).unwrap() + other.took(Part::Decode).unwrap())
+        );
+        assert_eq!(whole.took(Part::Encode), other.took(Part::Encode));
+        assert_eq!((whole.took(Part::Backend), whole.subject()), (None, other.subject()));
     }
 
     #[test]

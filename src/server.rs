@@ -9,7 +9,7 @@
 //! | `connection`, `stream`, `farewell`, `tls` | one connection |
 //! | `activity` | whether its client takes too long |
 //! | `slow_start` | how many of its requests are begun at once |
-//! | `service`, `exchange`, `response`, `request_id` | from a request to the bridge and back |
+//! | `service`, `exchange`, `response`, `streamed`, `request_id` | from a request to the bridge and back |
 //! | `inference` | the same for gRPC, on its own port |
 //! | `access_log` | what is told of requests |
 //! | `access`, `auth`, `cors`, `compression` | who may call, pages of which origins, and how replies travel |
@@ -39,6 +39,7 @@ mod service;
 mod slow_start;
 mod status;
 mod stream;
+mod streamed;
 mod tls;
 mod watch;
 

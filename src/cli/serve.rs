@@ -13,6 +13,7 @@ use super::access::AccessArguments;
 use super::front::FrontArguments;
 use super::limits::LimitArguments;
 use super::load::LoadArguments;
+use super::streams::StreamArguments;
 use super::telemetry::TelemetryArguments;
 use super::upstream::UpstreamArguments;
 use crate::Listeners;
@@ -89,6 +90,8 @@ pub(super) struct ApiArguments {
     #[command(flatten)]
     limits: LimitArguments,
     #[command(flatten)]
+    streams: StreamArguments,
+    #[command(flatten)]
     front: FrontArguments,
     /// How to write NaN and infinities, which JSON has no spelling for.
     #[arg(long, env = "TFBRIDGE_NAN", default_value = "literal", value_name = "STYLE")]
@@ -149,6 +152,7 @@ impl ApiArguments {
         let mut api = ApiConfig {
             limits: self.limits.limits(),
             check_shapes: self.limits.check_shapes,
+            streams: self.streams.into_config(),
             nan,
             pretty: self.pretty,
             cors: self.cors,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::image;
 use super::limits::Limits;
+use super::lines;
 use super::media::{Agreement, MediaType};
 use super::predict::{self, Format, Inputs, Predict, check_input_shapes};
 use super::signature::{Input, Signature, Signatures};
@@ -43,6 +44,8 @@ pub enum Form {
     Npz,
     /// As a table.
     Csv,
+    /// A line for every row.
+    Lines,
     /// As the message that the backend has sent.
     Protobuf,
     /// With the best of the scores in place of all of them.
@@ -68,7 +71,7 @@ impl Form {
     fn is_row_wise(&self) -> bool {
         match self {
             Self::Json(format) => *format == Format::Row,
-            Self::Csv => true,
+            Self::Csv | Self::Lines => true,
             Self::Npy | Self::Npz | Self::Protobuf => false,
             Self::Top { form, .. } => form.is_row_wise(),
         }
@@ -118,6 +121,7 @@ pub fn decode(
     let mut decoded = match agreement.request {
         MediaType::Json => return decode_json(agreement, body, signatures, rules, stream),
         MediaType::Csv => csv::decode(agreement, body, signatures, &rules.limits)?,
+        MediaType::Lines => decode_lines(agreement, body, signatures, &rules.limits)?,
         MediaType::Multipart => multipart::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Npy => npy::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Npz => npz::decode(agreement, body, signatures, &rules.limits)?,
@@ -162,6 +166,29 @@ fn decode_json(
     Ok(Decoded { signature_name, inputs, output_filter, form })
 }
 
+/// The lines of a body whose reply is no lines, and so is there at once.
+fn decode_lines(
+    agreement: &Agreement,
+    body: &Bytes,
+    signatures: Option<&Signatures>,
+    limits: &Limits,
+) -> Result<Decoded> {
+    let signatures = signatures.ok_or_else(untold)?;
+    let (signature_name, signature) = signature(agreement, signatures)?;
+    let inputs = lines::decode_whole(body, signature, limits)?;
+    let form = form(agreement.reply, Format::Row);
+    Ok(Decoded { signature_name, inputs, output_filter: Vec::new(), form })
+}
+
+/// The error for lines where nobody knows what the model takes: their dtypes would have to be guessed, and each
+/// batch of them would lead to other guesses.
+pub(crate) fn untold() -> Error {
+    Error::invalid_argument(
+        "Nobody knows the inputs of this model, which lines are read by: the model server does not tell its \
+         signatures, and no file has them",
+    )
+}
+
 /// The form of a reply of this type to a request that is laid out like this.
 pub(crate) fn form(reply: MediaType, format: Format) -> Form {
     match reply {
@@ -170,6 +197,7 @@ pub(crate) fn form(reply: MediaType, format: Format) -> Form {
         MediaType::Csv => Form::Csv,
         MediaType::Npz => Form::Npz,
         MediaType::Protobuf => Form::Protobuf,
+        MediaType::Lines => Form::Lines,
     }
 }
 
@@ -185,6 +213,7 @@ pub fn encode(form: &Form, reply: &PredictResponse, nan: NanStyle) -> Result<Enc
         Form::Npy => (npy::encode(&reply.outputs)?, MediaType::Npy),
         Form::Npz => (npz::encode(&reply.outputs)?, MediaType::Npz),
         Form::Csv => (csv::encode(&reply.outputs)?, MediaType::Csv),
+        Form::Lines => (lines::encode_whole(&reply.outputs, nan)?.into(), MediaType::Lines),
         Form::Protobuf => (protobuf::encode(reply), MediaType::Protobuf),
         Form::Top { form, count } => {
             let outer = usize::from(form.is_row_wise());
@@ -192,6 +221,18 @@ pub fn encode(form: &Form, reply: &PredictResponse, nan: NanStyle) -> Result<Enc
         }
     };
     Ok(Encoded { body, content_type: media_type.name() })
+}
+
+/// A reply with an entry per row, with so many of the best scores in place of all, if a number is given.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if there are no scores.
+pub(crate) fn best(reply: PredictResponse, count: Option<NonZeroUsize>) -> Result<PredictResponse> {
+    match count {
+        Some(count) => top_k::select(&reply, count.get(), 1),
+        None => Ok(reply),
+    }
 }
 
 /// Whether a body has all inputs of a signature.

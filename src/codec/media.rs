@@ -26,23 +26,26 @@ pub enum MediaType {
     Csv,
     /// A form.
     Multipart,
+    /// JSON, a value per line.
+    Lines,
 }
 
 impl MediaType {
     /// All that a request may have.
-    pub const REQUESTS: [Self; 8] = [
+    pub const REQUESTS: [Self; 9] = [
         Self::Json,
         Self::Npy,
         Self::Npz,
         Self::Protobuf,
         Self::Csv,
+        Self::Lines,
         Self::Multipart,
         Self::Octets,
         Self::Image,
     ];
 
     /// All that a reply may have.
-    pub const REPLIES: [Self; 5] = [Self::Json, Self::Npy, Self::Npz, Self::Protobuf, Self::Csv];
+    pub const REPLIES: [Self; 6] = [Self::Json, Self::Npy, Self::Npz, Self::Protobuf, Self::Csv, Self::Lines];
 
     /// The name that this type is answered with, and the first of those that it is known by.
     #[must_use]
@@ -56,6 +59,7 @@ impl MediaType {
             Self::Protobuf => "application/x-protobuf",
             Self::Csv => "text/csv",
             Self::Multipart => "multipart/form-data",
+            Self::Lines => "application/x-ndjson",
         }
     }
 
@@ -79,6 +83,11 @@ impl MediaType {
             "application/x-protobuf" | "application/protobuf" | "application/vnd.google.protobuf" => {
                 Self::Protobuf
             }
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/jsonlines"
+            | "application/x-jsonlines" => Self::Lines,
             _ if name.starts_with("image/") => Self::Image,
             _ if name.starts_with("application/") && name.ends_with("+json") => Self::Json,
             _ => return None,

@@ -40,6 +40,8 @@ pub use guess::decode_guessed;
 pub(super) use guess::decode_guessed_named;
 pub(crate) use reply::check_surplus;
 pub use reply::encode;
+pub(crate) use reply::encode_lines;
+pub(crate) use row::decode_rows;
 pub(crate) use shapes::check_input_shapes;
 pub use shapes::check_shapes;
 

@@ -298,7 +298,7 @@ impl Bridge {
 }
 
 /// The codes of requests that may fit another version of the model.
-fn may_be_outdated(error: &Error) -> bool {
+pub(super) fn may_be_outdated(error: &Error) -> bool {
     matches!(
         error.code(),
         Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented | Code::NotFound

@@ -163,7 +163,12 @@ impl<'a> Pace<'a> {
         Self { record, limit, received: 0, until: Instant::now().checked_add(limit) }
     }
 
-    /// The next data of the body.
+    /// The same pace from now on.
+    pub(super) fn again(&self) -> Self {
+        Self::new(self.limit, self.record)
+    }
+
+    /// The next data of the body. None is lost if this is given up.
     pub(super) async fn next<B>(&mut self, body: &mut B) -> Result<Option<Bytes>>
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
@@ -180,7 +185,7 @@ impl<'a> Pace<'a> {
         };
         self.received += data.as_ref().map_or(0, Bytes::len);
         if self.received >= PIECE {
-            *self = Self::new(self.limit, self.record);
+            *self = self.again();
         }
         Ok(data)
     }
@@ -374,7 +379,7 @@ where
 
 /// Whether what arrives is the body: sent whole, or in chunks and nothing else. The server undoes
 /// chunks once, whatever else the header names.
-fn is_plainly_sent(headers: &HeaderMap) -> bool {
+pub(super) fn is_plainly_sent(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     codings.next().is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
         && codings.next().is_none()

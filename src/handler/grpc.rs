@@ -118,7 +118,7 @@ impl Bridge {
             call.record.hit(Limit::ResponseSize);
             Error::internal(format!("The reply is larger than {limit} bytes"))
         })?;
-        Ok(Reply { body, content_type: CONTENT_TYPE, model_version, json_length: None })
+        Ok(Reply { body, content_type: CONTENT_TYPE, model_version, json_length: None, stream: None })
     }
 
     /// Whether a model, or the version that is meant, can be asked. One that nobody knows cannot.

@@ -33,9 +33,10 @@ pub(super) fn of_tensors(
     let widest = || signatures.map_or(0, Signatures::widest_number);
     match media_type {
         MediaType::Json if may_be_examples(bytes, signatures) => {
-            of_json(bytes, signatures).max(of_examples(bytes))
+            of_json(bytes, signatures, 0).max(of_examples(bytes))
         }
-        MediaType::Json => of_json(bytes, signatures),
+        MediaType::Json => of_json(bytes, signatures, 0),
+        MediaType::Lines => of_lines(bytes, signatures),
         // The body itself is the string.
         MediaType::Octets | MediaType::Image => STRING,
         MediaType::Csv => of_csv(bytes, signatures),
@@ -59,14 +60,19 @@ fn may_be_examples(text: &[u8], signatures: Option<&Signatures>) -> bool {
         && (memmem::find(text, b"\"examples\"").is_some() || memmem::find(text, b"\\u").is_some())
 }
 
+/// The most bytes that the tensors of lines take: ends of lines stand between numbers, too.
+pub(super) fn of_lines(text: &[u8], signatures: Option<&Signatures>) -> usize {
+    of_json(text, signatures, count(text, b'\n'))
+}
+
 /// Between two numbers there is a comma, around each string there are quotes.
-fn of_json(text: &[u8], signatures: Option<&Signatures>) -> usize {
+fn of_json(text: &[u8], signatures: Option<&Signatures>, lines: usize) -> usize {
     let (width, has_strings) =
         signatures.map_or((8, true), |known| (known.widest_number(), known.has_strings()));
     let (numbers, strings) = if text.len() <= SMALL {
         (text.len() / 2 + 1, text.len() / 3 + 1)
     } else {
-        (count(text, b',') + 1, if has_strings { count(text, b'"') / 2 } else { 0 })
+        (count(text, b',') + lines + 1, if has_strings { count(text, b'"') / 2 } else { 0 })
     };
     let numbers = if width > 0 { numbers * width / 2 * 3 } else { 0 };
     let strings = if has_strings { strings * STRING + text.len() } else { 0 };
@@ -94,7 +100,7 @@ fn of_form(bytes: &[u8], signatures: Option<&Signatures>) -> usize {
     const PART: usize = 256;
     let widest = signatures.map_or(0, Signatures::widest_number);
     multipart::room(bytes, widest)
-        + of_json(bytes, signatures)
+        + of_json(bytes, signatures, 0)
         + (count(bytes, b'\n') / 3).min(multipart::MOST_PARTS) * PART
 }
 

@@ -1,5 +1,7 @@
 //! Predict: a body of any type for a signature, and a reply of any type.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -77,9 +79,14 @@ impl Undecoded for Agreed {
 
 impl Bridge {
     /// Runs a signature on tensors.
-    pub(super) async fn predict<B>(&self, target: &Target, request: Request<B>, call: &Call) -> Result<Reply>
+    pub(super) async fn predict<B>(
+        self: &Arc<Self>,
+        target: &Target,
+        request: Request<B>,
+        call: &Call,
+    ) -> Result<Reply>
     where
-        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + 'static,
     {
         let agreement = agree(&request);
         self.predict_as(target, request, agreement, Layout::Object, call).await
@@ -87,7 +94,7 @@ impl Bridge {
 
     /// The same for a body of this type, laid out like this if it is JSON.
     pub(super) async fn predict_as<B>(
-        &self,
+        self: &Arc<Self>,
         target: &Target,
         request: Request<B>,
         agreement: Result<Agreement>,
@@ -95,7 +102,7 @@ impl Bridge {
         call: &Call,
     ) -> Result<Reply>
     where
-        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + 'static,
     {
         let agreement = match agreement {
             Ok(agreement) => agreement,
@@ -104,6 +111,9 @@ impl Bridge {
                 return Err(error);
             }
         };
+        if (agreement.request, agreement.reply) == (MediaType::Lines, MediaType::Lines) {
+            return self.stream(target, request, Arc::new(agreement), call).await;
+        }
         // The signatures come first, so that numbers are decoded while the body arrives.
         let known = call.record.measure(Part::Decode, self.signatures.get(target, call)).await;
         if let Ok(Known { version: Some(version), .. }) = known.as_deref() {

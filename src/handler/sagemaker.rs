@@ -1,5 +1,7 @@
 //! What Amazon SageMaker asks of a container: whether it is ready, and an answer for the body of an invocation.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::Request;
 use http_body::Body;
@@ -22,13 +24,13 @@ impl Bridge {
 
     /// Answers an invocation as the verb that it is meant for.
     pub(super) async fn invoke<B>(
-        &self,
+        self: &Arc<Self>,
         invocation: &Invocation,
         request: Request<B>,
         call: &Call,
     ) -> Result<Reply>
     where
-        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + 'static,
     {
         let target = &invocation.target;
         match invocation.verb {

@@ -89,6 +89,13 @@ impl Exchange {
     pub(super) fn answered(&mut self, status: u16, bytes: usize) {
         self.answer = Some(Answer { status, bytes, at: Instant::now() });
     }
+
+    /// So many more bytes of the body have come to be.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        if let Some(answer) = &mut self.answer {
+            answer.bytes += bytes;
+        }
+    }
 }
 
 impl Drop for Exchange {

@@ -35,7 +35,7 @@ pub struct Front {
 /// The bridge and the settings as they are at one time.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) bridge: Bridge,
+    pub(super) bridge: Arc<Bridge>,
     pub(super) access: Arc<Access>,
     pub(super) server: ServerConfig,
     pub(super) telemetry: TelemetryConfig,
@@ -131,7 +131,7 @@ impl State {
         let noted = files.map(|files| Noted::now(files.paths().cloned().collect()));
         let tls = files.map(load_tls).transpose()?.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         Ok(Self {
-            bridge,
+            bridge: Arc::new(bridge),
             access: Access::start(&config.access, &config.api.return_headers, access),
             server: config.server.clone(),
             telemetry: config.telemetry.clone(),

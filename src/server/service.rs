@@ -22,11 +22,12 @@ use super::front::{Front, State};
 use super::request_id;
 use super::response::{error_response, route_response};
 use super::slow_start::SlowStart;
+use super::streamed::Streamed;
 use super::{Face, admin, inference};
 use crate::codec::media::MediaType;
 use crate::codec::pretty;
 use crate::error::{Error, Result};
-use crate::handler::{Reply, body, memory, offload};
+use crate::handler::{self, Reply, body, memory, offload};
 use crate::route::{self, Route, sagemaker};
 use crate::upstream::{Account, Call};
 
@@ -62,7 +63,7 @@ pub(super) fn new(
         .service(service_fn(move |request: Request<Incoming>| {
             let (front, client) = (Arc::clone(&front), client.clone());
             async move {
-                let _request = client.activity.request();
+                let begun_request = client.activity.request();
                 let version = request.version();
                 // Those of HTTP/1 come one after the other.
                 let begun = match version {
@@ -72,10 +73,11 @@ pub(super) fn new(
                 let response = match face {
                     Face::Api => {
                         let (response, held) = respond(&front.state(), &client.peer, request).await;
-                        client.finish(version, response, Some(held)).map(Either::Left)
+                        client.finish(version, response, Some(held), begun_request).map(Either::Left)
                     }
                     Face::Admin => {
-                        client.finish(version, admin::respond(&front, request).await, None).map(Either::Left)
+                        let response = admin::respond(&front, request).await;
+                        client.finish(version, response, None, begun_request).map(Either::Left)
                     }
                     Face::Inference => inference::respond(&front, &client, request).await.map(Either::Right),
                 };
@@ -95,8 +97,16 @@ impl Client {
         version: Version,
         response: Response<Bytes>,
         held: Option<Held>,
-    ) -> Response<Full<Bytes>> {
-        let mut response = response.map(|bytes| Full::new(self.owe(bytes, held)));
+        request: activity::Request,
+    ) -> Response<Either<Full<Bytes>, Streamed>> {
+        let mut held = held;
+        let stream = held.as_mut().and_then(|held| held.stream.take());
+        let mut response = response.map(|bytes| match (stream, held) {
+            (Some(stream), Some(Held { exchange, .. })) => {
+                Either::Right(Streamed::new(stream, exchange, self, request))
+            }
+            (_, held) => Either::Left(Full::new(self.owe(bytes, held))),
+        });
         if self.drain.phase() > Phase::Serving && version < Version::HTTP_2 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -122,13 +132,15 @@ struct Body {
 
 /// What a request holds until the client has its response.
 pub(super) struct Held {
-    _exchange: Exchange,
+    exchange: Exchange,
     memory: Option<Arc<Account>>,
+    /// What follows the body.
+    stream: Option<handler::Stream>,
 }
 
 impl Held {
     pub(super) fn new(exchange: Exchange, memory: Option<Arc<Account>>) -> Self {
-        Self { _exchange: exchange, memory }
+        Self { exchange, memory, stream: None }
     }
 }
 
@@ -152,10 +164,10 @@ async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> 
         Some(response) => Err(response),
         None => Ok(access.authenticate(&mut request)),
     };
-    let (mut response, memory) = match caller {
+    let (mut response, memory, stream) = match caller {
         Err(response) => {
             exchange.verb = "preflight";
-            (response, None)
+            (response, None, None)
         }
         Ok(caller) => answer(state, caller, request, &mut exchange).await,
     };
@@ -165,16 +177,16 @@ async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> 
     let mut response = access.finish(&asked, response, memory.as_ref()).await;
     exchange.request_id = Some(request_id::put(&id, response.headers_mut()));
     exchange.answered(response.status().as_u16(), response.body().len());
-    (response, Held::new(exchange, memory))
+    (response, Held { exchange, memory, stream })
 }
 
-/// Answers one request of a caller, with the memory that is held for the answer.
+/// Answers one request of a caller, with the memory that is held for the answer, and what follows it.
 async fn answer(
     state: &State,
     caller: Result<Caller>,
     request: Request<Incoming>,
     exchange: &mut Exchange,
-) -> (Response<Bytes>, Option<Arc<Account>>) {
+) -> (Response<Bytes>, Option<Arc<Account>>, Option<handler::Stream>) {
     let bridge = &state.bridge;
     let (method, uri) = (request.method(), request.uri().clone());
     let target = uri.path_and_query().map_or_else(|| uri.path(), http::uri::PathAndQuery::as_str);
@@ -196,12 +208,12 @@ async fn answer(
     };
     let route = match route {
         Ok(route) => route,
-        Err(error) => return (refuse(request, &error).await, None),
+        Err(error) => return (refuse(request, &error).await, None, None),
     };
     exchange.verb = route.verb();
     let call = match bridge.call(request.headers(), &exchange.record) {
         Ok(call) => call,
-        Err(error) => return (refuse(request, &error).await, None),
+        Err(error) => return (refuse(request, &error).await, None, None),
     };
     let origin = request.headers().get(ORIGIN).cloned();
     let pretty = bridge.api.pretty || wants_pretty(uri.query());
@@ -210,9 +222,10 @@ async fn answer(
     if pretty {
         result = indent(result, &call).await;
     }
+    let stream = result.as_mut().ok().and_then(|reply| reply.stream.take());
     let mut response = route_response(&route, result, origin.as_ref());
     describe(&call, &bridge.api.return_headers, &mut response);
-    (response, Some(call.memory))
+    (response, Some(call.memory), stream)
 }
 
 /// Answers with an error before the body has been read. A client that waits for permission to

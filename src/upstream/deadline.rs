@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 pub struct Deadline(Option<Instant>);
 
 impl Deadline {
+    /// No limit.
+    pub const NEVER: Self = Self(None);
+
     /// The deadline that lies this far ahead; a zero duration means none, and so does one beyond all
     /// clocks.
     #[must_use]

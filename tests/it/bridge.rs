@@ -85,6 +85,14 @@ impl Bridge {
         .await
     }
 
+    /// Tells it to end.
+    pub fn drain(&mut self) {
+        // The first one is its own: what it stands in front of goes on.
+        if !self.stop.is_empty() {
+            drop(self.stop.remove(0));
+        }
+    }
+
     pub async fn connect(&self) -> Client {
         Client::connect(self.address).await
     }

@@ -94,6 +94,24 @@ impl Client {
         let length = headers.get("content-length").map_or(0, |length: &String| length.parse().unwrap());
         let mut body = vec![0; if is_head { 0 } else { length }];
         self.stream.read_exact(&mut body).await.unwrap();
+        if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") && !is_head {
+            body = self.receive_chunks().await;
+        }
         Response { status, headers, body }
+    }
+
+    async fn receive_chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let mut size = String::new();
+            self.stream.read_line(&mut size).await.unwrap();
+            let size = usize::from_str_radix(size.trim(), 16).unwrap();
+            let mut chunk = vec![0; size + 2];
+            self.stream.read_exact(&mut chunk).await.unwrap();
+            body.extend_from_slice(&chunk[..size]);
+            if size == 0 {
+                return body;
+            }
+        }
     }
 }

@@ -55,6 +55,7 @@ mod release;
 mod sagemaker;
 mod scripted;
 mod signals;
+mod streams;
 mod suite;
 mod support;
 mod swaps;

@@ -185,3 +185,36 @@ async fn not_a_number_passes_both_ways() {
         bridge.connect().await.post(HALF, r#"{"instances": [NaN, Infinity, -Infinity, 1e39]}"#).await;
     assert_eq!(response.text(), r#"{"predictions":[NaN,Infinity,-Infinity,Infinity]}"#);
 }
+
+#[tokio::test]
+async fn lines_have_the_predictions_of_rows() {
+    const AFFINE: &str = "/v1/models/affine100:predict";
+    let row = |line: usize| (0..100).map(|column| (line * 37 + column) as f32 / 8.0).collect::<Vec<_>>();
+    let rows: Vec<Vec<f32>> = (0..500).map(row).collect();
+    let bridge = bridge().await;
+    let mut client = bridge.connect().await;
+    let response = client.post(AFFINE, json!({"instances": rows}).to_string()).await;
+    let expected: Vec<Value> = response.json()["predictions"].as_array().unwrap().clone();
+    // The model takes no rows of three, and refuses all that come with one.
+    let is_bad = |line: usize| line % 50 == 49;
+    let lines: String = rows
+        .iter()
+        .enumerate()
+        .map(|(line, row)| if is_bad(line) { "[1,2,3]\n".to_owned() } else { json!(row).to_string() + "\n" })
+        .collect();
+    let header = [("Content-Type", "application/x-ndjson")];
+    let response = client.request("POST", AFFINE, &header, lines.as_bytes()).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    let answers: Vec<Value> =
+        response.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), rows.len());
+    for (line, answer) in answers.iter().enumerate() {
+        if is_bad(line) {
+            let error = answer["error"].as_str().unwrap();
+            let start = format!("line {}: Matrix size-incompatible", line + 1);
+            assert!(error.starts_with(&start), "{error}");
+        } else {
+            assert_eq!(answer, &expected[line], "line {}", line + 1);
+        }
+    }
+}

@@ -18,6 +18,46 @@ const MAX_RESERVED: usize = 16 * 1024 * 1024;
 /// that repeat, and names in every row. Few bytes from a backend must not become gigabytes.
 const MAX_SURPLUS: usize = 1 << 29;
 
+/// Rows as lines of text.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    /// One after the other, each with its end of line.
+    pub(crate) text: Vec<u8>,
+    /// Where each ends.
+    pub(crate) ends: Vec<usize>,
+    /// Rows that cannot be written, whose lines are empty.
+    pub(crate) faults: Vec<(usize, Error)>,
+}
+
+/// Writes each row of the outputs of a model as a line: what an entry of `predictions` is.
+///
+/// # Errors
+///
+/// As [`encode`] for the row format, but for what is wrong with single rows.
+pub(crate) fn encode_lines(outputs: &HashMap<String, TensorProto>, nan: NanStyle) -> Result<Lines> {
+    let (tensors, mut text) = prepare(outputs, nan)?;
+    let rows = batch_size(&tensors)?;
+    let names = if tensors.len() > 1 { names(&tensors) } else { Vec::new() };
+    check_surplus(rows.saturating_mul(names.iter().map(Vec::len).sum::<usize>() + 1))?;
+    let (mut ends, mut faults) = (Vec::with_capacity(rows), Vec::new());
+    for row in 0..rows {
+        let start = text.len();
+        let written = match tensors.as_slice() {
+            [(_, tensor)] => tensor.write_row(row, &mut text),
+            tensors => encode_row(tensors, &names, row, &mut text),
+        };
+        match written {
+            Ok(()) => text.push(b'\n'),
+            Err(error) => {
+                text.truncate(start);
+                faults.push((row, error));
+            }
+        }
+        ends.push(text.len());
+    }
+    Ok(Lines { text, ends, faults })
+}
+
 /// Writes the outputs of a model in the format of the request.
 ///
 /// A single output is written bare, several as objects with their names, sorted.
@@ -29,6 +69,19 @@ const MAX_SURPLUS: usize = 1 << 29;
 /// contradicts itself, or the text would be out of all proportion to the reply.
 #[expect(clippy::implicit_hasher, reason = "it is the map that prost generates")]
 pub fn encode(outputs: &HashMap<String, TensorProto>, format: Format, nan: NanStyle) -> Result<Vec<u8>> {
+    let (tensors, mut out) = prepare(outputs, nan)?;
+    match format {
+        Format::Row => encode_rows(&tensors, &mut out)?,
+        Format::Columnar => encode_columns(&tensors, &mut out)?,
+    }
+    Ok(out)
+}
+
+/// An output with its name.
+type Output<'a> = (&'a str, Printer<'a>);
+
+/// The outputs as they can be written, sorted by name, and room for their text.
+fn prepare(outputs: &HashMap<String, TensorProto>, nan: NanStyle) -> Result<(Vec<Output<'_>>, Vec<u8>)> {
     let mut tensors = outputs
         .iter()
         .map(|(name, tensor)| Ok((name.as_str(), Printer::new(name, tensor, nan)?)))
@@ -42,15 +95,11 @@ pub fn encode(outputs: &HashMap<String, TensorProto>, format: Format, nan: NanSt
     let elements = tensors.iter().map(|(_, tensor)| tensor.elements()).fold(0, usize::saturating_add);
     // The last few elements ask for more room than they take.
     let spare = 32 + elements.min(writer::BATCH) * TEXT_PER_ELEMENT * 2;
-    let mut out = Vec::with_capacity(elements.saturating_mul(TEXT_PER_ELEMENT).min(MAX_RESERVED) + spare);
-    match format {
-        Format::Row => encode_rows(&tensors, &mut out)?,
-        Format::Columnar => encode_columns(&tensors, &mut out)?,
-    }
-    Ok(out)
+    let room = elements.saturating_mul(TEXT_PER_ELEMENT).min(MAX_RESERVED) + spare;
+    Ok((tensors, Vec::with_capacity(room)))
 }
 
-fn encode_rows(tensors: &[(&str, Printer<'_>)], out: &mut Vec<u8>) -> Result<()> {
+fn encode_rows(tensors: &[Output<'_>], out: &mut Vec<u8>) -> Result<()> {
     let batch_size = batch_size(tensors)?;
     out.extend_from_slice(b"{\"predictions\":");
     if let [(_, tensor)] = tensors {
@@ -60,17 +109,23 @@ fn encode_rows(tensors: &[(&str, Printer<'_>)], out: &mut Vec<u8>) -> Result<()>
         let names = names(tensors);
         check_surplus(batch_size.saturating_mul(names.iter().map(Vec::len).sum()))?;
         for row in 0..batch_size {
-            out.extend_from_slice(if row == 0 { b"{" } else { b",{" });
-            for (index, ((_, tensor), name)) in tensors.iter().zip(&names).enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                out.extend_from_slice(name);
-                tensor.write_row(row, out)?;
+            if row > 0 {
+                out.push(b',');
             }
-            out.push(b'}');
+            encode_row(tensors, &names, row, out)?;
         }
         out.push(b']');
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// A row as an object of its values.
+fn encode_row(tensors: &[Output<'_>], names: &[Vec<u8>], row: usize, out: &mut Vec<u8>) -> Result<()> {
+    for (index, ((_, tensor), name)) in tensors.iter().zip(names).enumerate() {
+        out.push(if index == 0 { b'{' } else { b',' });
+        out.extend_from_slice(name);
+        tensor.write_row(row, out)?;
     }
     out.push(b'}');
     Ok(())
@@ -90,7 +145,7 @@ pub(crate) fn check_surplus(surplus: usize) -> Result<()> {
     Ok(())
 }
 
-fn encode_columns(tensors: &[(&str, Printer<'_>)], out: &mut Vec<u8>) -> Result<()> {
+fn encode_columns(tensors: &[Output<'_>], out: &mut Vec<u8>) -> Result<()> {
     out.extend_from_slice(b"{\"outputs\":");
     if let [(_, tensor)] = tensors {
         tensor.write(out)?;
@@ -107,7 +162,7 @@ fn encode_columns(tensors: &[(&str, Printer<'_>)], out: &mut Vec<u8>) -> Result<
 }
 
 /// The names as member names, colon included.
-fn names(tensors: &[(&str, Printer<'_>)]) -> Vec<Vec<u8>> {
+fn names(tensors: &[Output<'_>]) -> Vec<Vec<u8>> {
     let name = |(name, _): &(&str, Printer<'_>)| {
         let mut text = Vec::new();
         writer::write_string(name.as_bytes(), &mut text);
@@ -118,7 +173,7 @@ fn names(tensors: &[(&str, Printer<'_>)]) -> Vec<Vec<u8>> {
 }
 
 /// The size of the first dimension, which all outputs must share.
-fn batch_size(tensors: &[(&str, Printer<'_>)]) -> Result<usize> {
+fn batch_size(tensors: &[Output<'_>]) -> Result<usize> {
     let mut expected = None;
     for (name, tensor) in tensors {
         let size = tensor.batch_size().ok_or_else(|| {

@@ -1,10 +1,13 @@
 //! The row format: `instances`, a list with one entry per row of the batch.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::Inputs;
 use crate::codec::column::Column;
 use crate::codec::fault::{Fault, Value, What};
+use crate::codec::limits::Limits;
 use crate::codec::nested::Shape;
 use crate::codec::reader::Reader;
 use crate::codec::signature::{Input, Signature};
@@ -99,12 +102,7 @@ fn same_shape(at: usize, expected: &Shape, found: &Shape) -> Result<(), Fault> {
 
 /// Entries that are objects with a value for every input.
 fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Result<Inputs, Fault> {
-    let mut rows = Rows {
-        inputs,
-        columns: inputs.iter().map(|input| Column::new(input.dtype, body)).collect(),
-        order: Vec::with_capacity(inputs.len()),
-        body,
-    };
+    let mut rows = Rows::new(inputs, body);
     let start = reader.at;
     let mut row = 0;
     let mut more = reader.open_array()?;
@@ -119,13 +117,45 @@ fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Re
         row += 1;
         more = reader.next_element()?;
     }
-    // The batch is one more dimension.
-    let most = reader.limits.most_dimensions();
-    if rows.columns.iter().any(|column| column.shape().rank() >= most) {
-        return Err(Fault::new(start, What::Rank(most)));
+    rows.finish(start, reader.limits)
+}
+
+/// Decodes rows that stand apart, each in a range of the body: values of the only input or objects. All of them
+/// have one shape.
+pub(crate) fn decode_rows(
+    body: &Bytes,
+    spans: impl Iterator<Item = Range<usize>>,
+    signature: &Signature,
+    limits: &Limits,
+) -> Result<Inputs, Fault> {
+    let inputs = signature.inputs.as_slice();
+    let mut rows = Rows::new(inputs, body);
+    if let [column] = rows.columns.as_mut_slice() {
+        column.reserve(body.len(), limits);
     }
-    let names = inputs.iter().map(|input| input.name.clone());
-    Ok(names.zip(rows.columns.into_iter().map(Column::into_batch)).collect())
+    for (row, span) in spans.enumerate() {
+        // What is behind the row is not there for its reader.
+        let text = body.get(..span.end).unwrap_or_default();
+        let mut reader = Reader::inside(text, span.start, 0, limits);
+        let first = reader.peek();
+        let start = reader.at;
+        if first == b'{' && reader.clone().base64_object().is_none() {
+            rows.read(&mut reader, row)?;
+        } else if let [column] = rows.columns.as_mut_slice() {
+            column.read(&mut reader)?;
+        } else {
+            let value = Value::at(text, start).text;
+            let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
+            let text =
+                format!("JSON Value: {value} Expecting an object with the inputs: {}", names.join(","));
+            return Err(Fault::text(start, text));
+        }
+        reader.peek();
+        if reader.at < text.len() {
+            return reader.fault("The document root must not be followed by other values.");
+        }
+    }
+    rows.finish(0, limits)
 }
 
 /// The columns that the rows fill.
@@ -138,7 +168,24 @@ struct Rows<'a> {
     body: &'a Bytes,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// No rows so far.
+    fn new(inputs: &'a [Input], body: &'a Bytes) -> Self {
+        let columns = inputs.iter().map(|input| Column::new(input.dtype, body)).collect();
+        Self { inputs, columns, order: Vec::with_capacity(inputs.len()), body }
+    }
+
+    /// The tensors of all rows, which start here.
+    fn finish(self, start: usize, limits: &Limits) -> Result<Inputs, Fault> {
+        // The batch is one more dimension.
+        let most = limits.most_dimensions();
+        if self.columns.iter().any(|column| column.shape().rank() >= most) {
+            return Err(Fault::new(start, What::Rank(most)));
+        }
+        let names = self.inputs.iter().map(|input| input.name.clone());
+        Ok(names.zip(self.columns.into_iter().map(Column::into_batch)).collect())
+    }
+
     /// Reads one row: every input once, in any order.
     fn read(&mut self, reader: &mut Reader<'_>, row: usize) -> Result<(), Fault> {
         let start = reader.at;
