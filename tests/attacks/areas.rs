@@ -6,6 +6,7 @@ mod framing;
 mod gzip;
 mod inference;
 mod json;
+mod lines;
 mod pictures;
 mod replies;
 mod requests;
@@ -29,6 +30,7 @@ pub fn plain() -> Vec<Attack> {
         replies::attacks(),
         connections::attacks(),
         slow::attacks(),
+        lines::attacks(),
     ]
     .concat()
 }

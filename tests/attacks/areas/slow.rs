@@ -14,7 +14,7 @@ use crate::http2::{self, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, S
 
 /// What a connection must come to in the two seconds that a head or a part of a body may take, with
 /// something for a machine that is busy.
-const SOON: Duration = Duration::from_secs(7);
+pub const SOON: Duration = Duration::from_secs(7);
 
 /// The same for connections that are idle, which have three seconds, and then five to end well.
 const LATER: Duration = Duration::from_secs(11);
