@@ -40,6 +40,7 @@ mod images;
 mod inference;
 mod inference_grpc;
 mod limits;
+mod lines;
 mod load;
 mod log;
 mod mutations;
