@@ -6,20 +6,15 @@ use prost::Message;
 use tonic::Code;
 
 use super::attempts::Undecoded;
-use super::{Bridge, Reply, memory, offload, version};
+use super::{Bridge, memory, offload, version};
 use crate::codec::Limits;
 use crate::codec::body::{Decoded, Rules};
 use crate::codec::inference::grpc::{self, Form};
-use crate::codec::model;
 use crate::codec::predict::Inputs;
 use crate::codec::signature::Signatures;
 use crate::codec::stream::Stream;
 use crate::error::{Error, Result};
-use crate::proto::inference::{
-    ModelInferRequest, ModelMetadataResponse, ModelStreamInferResponse, ServerMetadataResponse,
-};
-use crate::proto::tensorflow::serving::model_version_status::State;
-use crate::proto::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest};
+use crate::proto::inference::{ModelInferRequest, ModelMetadataResponse, ModelStreamInferResponse};
 use crate::record::{Limit, Part};
 use crate::route::{Target, Version};
 use crate::upstream::Call;
@@ -79,7 +74,7 @@ impl Bridge {
         Ok(Inference { request, size, room })
     }
 
-    /// Runs a signature on the tensors of a request. The reply is a message with its head, one of a stream if
+    /// Runs a signature on the tensors of a request. What comes of it is a message with its head, one of a stream if
     /// the request is.
     ///
     /// # Errors
@@ -90,7 +85,7 @@ impl Bridge {
         inference: Inference,
         is_stream: bool,
         call: &Call,
-    ) -> Result<Reply> {
+    ) -> Result<Bytes> {
         let ModelInferRequest { model_name, model_version, .. } = &inference.request;
         let target = target(model_name, model_version)?;
         let target = self.meant(&target);
@@ -114,14 +109,13 @@ impl Bridge {
             }
             frame(&response, limit)
         };
-        let body = self.encode(reply, call, memory::of_text, encode).await?.ok_or_else(|| {
+        self.encode(reply, call, memory::of_text, encode).await?.ok_or_else(|| {
             call.record.hit(Limit::ResponseSize);
             Error::internal(format!("The reply is larger than {limit} bytes"))
-        })?;
-        Ok(Reply { body, content_type: CONTENT_TYPE, model_version, json_length: None, stream: None })
+        })
     }
 
-    /// Whether a model, or the version that is meant, can be asked. One that nobody knows cannot.
+    /// Whether a model, or the version that is meant, can be asked.
     ///
     /// # Errors
     ///
@@ -130,13 +124,9 @@ impl Bridge {
         let target = target(name, version)?;
         let target = self.meant(&target);
         let _permit = self.admission.enter(&call.record).await?;
-        let request = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
-        match self.upstream.status(request, call).await {
-            Ok(reply) => {
-                call.record.note_subject(&target.name, "", None);
-                Ok(reply.model_version_status.iter().any(|version| version.state() == State::Available))
-            }
-            Err(error) if error.code() == Code::NotFound => Ok(false),
+        match self.check_ready(&target, call).await {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.code(), Code::NotFound | Code::Unavailable) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -155,23 +145,8 @@ impl Bridge {
         let target = target(name, version)?;
         let target = self.meant(&target);
         let _permit = self.admission.enter(&call.record).await?;
-        let metadata_field = vec![model::SIGNATURE_DEF.to_owned()];
-        let request = GetModelMetadataRequest { model_spec: Some(target.to_spec("")), metadata_field };
-        let metadata = self.upstream.metadata(request, call).await?;
-        let status = GetModelStatusRequest { model_spec: Some(target.to_spec("")) };
-        let status = self.upstream.status(status, call).await?;
-        let model_version = super::version(metadata.model_spec.as_ref());
-        call.record.note_subject(&target.name, "", model_version);
-        grpc::metadata(name, &status, &metadata)
-    }
-}
-
-/// What this server is.
-pub(crate) fn server_metadata() -> ServerMetadataResponse {
-    ServerMetadataResponse {
-        name: env!("CARGO_PKG_NAME").to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        extensions: Vec::new(),
+        let (model, _) = self.describe(&target, "", call).await?;
+        Ok(model.into())
     }
 }
 

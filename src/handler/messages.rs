@@ -4,20 +4,18 @@
 //! The memory for a message is held before it is taken; what a message announces is believed as far as the
 //! length of a body is.
 
-use std::io::Read;
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use flate2::bufread::{GzDecoder, ZlibDecoder};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::Body;
 
 use super::body::{BodyLimits, Pace, discard_rest, expected, next_data, room};
-use super::inflate::FREE_INFLATION;
+use super::inflate::{self, Coding};
 use crate::error::{Error, Result};
-use crate::record::{Limit, Part, Record, Size};
-use crate::upstream::{Account, Call, offload};
+use crate::record::{Limit, Part, Size};
+use crate::upstream::{Call, offload};
 
 /// The bytes in front of a message: whether it is compressed, and its length.
 const HEAD: usize = 5;
@@ -25,22 +23,12 @@ const HEAD: usize = 5;
 /// After so many bytes others that wait for this worker get a turn.
 const STEP: usize = 128 << 10;
 
-/// How much is inflated at once at first.
-const PART: usize = 16 << 10;
-
-/// How messages are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Identity,
-    Gzip,
-    Deflate,
-}
-
 /// The messages of a request.
 #[derive(Debug)]
 pub(crate) struct Messages<B> {
     body: B,
-    coding: Coding,
+    /// How those are compressed that are.
+    coding: Option<Coding>,
     /// What has arrived and is part of no message yet.
     rest: Bytes,
 }
@@ -56,9 +44,9 @@ where
     /// `UNIMPLEMENTED` for a compression that nobody here knows.
     pub(crate) fn new(headers: &HeaderMap, body: B) -> Result<Self> {
         let coding = match headers.get("grpc-encoding").map(http::HeaderValue::as_bytes) {
-            None | Some(b"identity") => Coding::Identity,
-            Some(b"gzip") => Coding::Gzip,
-            Some(b"deflate") => Coding::Deflate,
+            None | Some(b"identity") => None,
+            Some(b"gzip") => Some(Coding::Gzip),
+            Some(b"deflate") => Some(Coding::Deflate),
             Some(other) => {
                 let other = String::from_utf8_lossy(other);
                 return Err(Error::unimplemented(format!(
@@ -82,11 +70,6 @@ where
             }
         }
         Ok(true)
-    }
-
-    /// Reads what nobody wants, within reason.
-    pub(crate) async fn discard(&mut self) {
-        discard_rest(&mut self.body).await;
     }
 
     /// The only message of a request.
@@ -123,10 +106,19 @@ where
         if !is_compressed {
             return Ok(Some(message));
         }
+        let coding =
+            coding.ok_or_else(|| Error::invalid_argument("A message is compressed, nobody says how"))?;
         // A little of it can be a lot.
         let size = message.len().saturating_mul(32);
         let (memory, record) = (Arc::clone(&call.memory), Arc::clone(&call.record));
-        let inflate = move || inflate(coding, &message, limits, &memory, &record);
+        let inflate = move || {
+            inflate::inflate(coding, &message, limits, &memory, &record).map_err(|error| {
+                let is_broken = error.status() == StatusCode::BAD_REQUEST;
+                // It would tell of a body that is no JSON.
+                let broken = || Error::invalid_argument("A message cannot be inflated");
+                if is_broken { broken().with_source(error) } else { error }
+            })
+        };
         offload::offload(size, &call.memory, inflate).await.map(Some)
     }
 
@@ -149,6 +141,7 @@ where
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > limits.size {
             record.hit(Limit::BodySize);
+            discard_rest(&mut self.body).await;
             return Err(Error::payload_too_large(format!(
                 "The message is larger than {} bytes",
                 limits.size
@@ -165,7 +158,11 @@ where
             let size = message.len() + missing.len();
             let need = expected(Some(length), size);
             if need > held {
-                memory.hold(need - held)?;
+                if let Err(error) = memory.hold(need - held) {
+                    drop(message);
+                    discard_rest(&mut self.body).await;
+                    return Err(error);
+                }
                 held = need;
             }
             if size > message.capacity() {
@@ -187,49 +184,6 @@ where
 
 fn broken_off() -> Error {
     Error::invalid_argument("The body ends within a message")
-}
-
-/// Inflates a message, of which nobody says how large it is: the room for it grows, held beforehand.
-fn inflate(
-    coding: Coding,
-    message: &[u8],
-    limits: BodyLimits,
-    memory: &Account,
-    record: &Record,
-) -> Result<Bytes> {
-    let mut decoder: Box<dyn Read + '_> = match coding {
-        Coding::Gzip => Box::new(GzDecoder::new(message)),
-        Coding::Deflate => Box::new(ZlibDecoder::new(message)),
-        Coding::Identity => return Err(Error::invalid_argument("A message is compressed, nobody says how")),
-    };
-    let most = limits.size.min(message.len().saturating_mul(limits.ratio).max(FREE_INFLATION));
-    let (mut inflated, mut length) = (Vec::new(), 0);
-    loop {
-        if length == inflated.len() {
-            if length > most {
-                record.hit(Limit::BodySize);
-                return Err(Error::payload_too_large(format!(
-                    "The message inflates to more than {most} bytes"
-                )));
-            }
-            // While it moves, the old room is there beside the new one.
-            let (before, size) = (length, (2 * length).max(PART).min(most + 1));
-            memory.hold(size)?;
-            inflated.reserve_exact(size - length);
-            inflated.resize(size, 0);
-            memory.release(before);
-        }
-        match decoder.read(&mut inflated[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                return Err(Error::invalid_argument("A message cannot be inflated").with_source(error));
-            }
-        }
-    }
-    inflated.truncate(length);
-    Ok(inflated.into())
 }
 
 #[cfg(test)]
@@ -321,6 +275,6 @@ mod tests {
         check("gzip", framed(1, b"x"), 400, "cannot be inflated").await;
         check("snappy", Vec::new(), 501, "\"snappy\"").await;
         let zeros = packed("gzip", &vec![0; (1 << 20) + 1]);
-        check("gzip", framed(1, &zeros), 413, "inflates to more than 1048576 bytes").await;
+        check("gzip", framed(1, &zeros), 413, "inflates to more than 20 times").await;
     }
 }

@@ -32,9 +32,10 @@ use super::front::{Front, State};
 use super::request_id;
 use super::response::error_response;
 use super::service::{Client, Held, describe};
+use crate::codec::inference::grpc;
 use crate::error::{Error, Result};
 use crate::handler::body;
-use crate::handler::grpc::{CONTENT_TYPE as GRPC, frame, server_metadata};
+use crate::handler::grpc::{CONTENT_TYPE as GRPC, frame};
 use crate::handler::messages::Messages;
 use crate::proto::inference::{
     ModelMetadataRequest, ModelReadyRequest, ModelReadyResponse, ServerLiveResponse, ServerReadyResponse,
@@ -181,24 +182,18 @@ async fn answer(
     let bridge = &state.bridge;
     let (head, body) = request.into_parts();
     let mut messages = Messages::new(&head.headers, body)?;
-    let message = match messages.only((&bridge.api).into(), call).await {
-        Ok(message) => message,
-        Err(error) => {
-            messages.discard().await;
-            return Err(error);
-        }
-    };
+    let message = messages.only((&bridge.api).into(), call).await?;
     let is_ready =
         async || client.drain.phase() == Phase::Serving && bridge.reasons_against().await.is_empty();
     let framed = match rpc {
         Rpc::ModelInfer | Rpc::ModelStreamInfer => {
             let inference = bridge.read_inference(message, call).await?;
             caller.check_model(&inference.request.model_name)?;
-            return bridge.infer_message(inference, false, call).await.map(|reply| reply.body);
+            return bridge.infer_message(inference, false, call).await;
         }
         Rpc::ServerLive => frame(&ServerLiveResponse { live: true }, usize::MAX),
         Rpc::ServerReady => frame(&ServerReadyResponse { ready: is_ready().await }, usize::MAX),
-        Rpc::ServerMetadata => frame(&server_metadata(), usize::MAX),
+        Rpc::ServerMetadata => frame(&grpc::server(), usize::MAX),
         Rpc::ModelReady => {
             let ModelReadyRequest { name, version } = read(message)?;
             caller.check_model(&name)?;

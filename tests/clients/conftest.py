@@ -37,17 +37,17 @@ def models():
 
 @pytest.fixture(scope="session")
 def bridge(models):
-    """A bridge to it: `http` is where it listens."""
+    """A bridge to it: `http` and `grpc` are where it listens."""
     # Somebody else may take a port before the bridge does.
     for _ in range(5):
-        http = f"127.0.0.1:{free_port()}"
+        http, grpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
         process = subprocess.Popen(
             [ROOT / "target" / "debug" / "tfbridge", "serve",
-             "--listen", http, "--backend", f"http://{models}",
+             "--listen", http, "--grpc-listen", grpc, "--backend", f"http://{models}",
              "--compress-min-size", "100"], stderr=subprocess.DEVNULL)
         if listens(http, process):
             break
-    yield SimpleNamespace(http=http)
+    yield SimpleNamespace(http=http, grpc=grpc)
     process.terminate()
     process.wait(20)
 

@@ -32,13 +32,13 @@ const BODY: &str = r#"{"instances": [1.0]}"#;
 const REPLY: &str = r#"{"predictions":[2.5]}"#;
 
 /// The files of a server's TLS.
-struct Files {
+pub struct Files {
     directory: TempDir,
     authority: Authority,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let files = Self { directory: TempDir::new().unwrap(), authority: Authority::new() };
         files.write("ca.pem", &files.authority.pem());
         files.renew();
@@ -57,7 +57,7 @@ impl Files {
         identity
     }
 
-    fn tls(&self, asks_clients: bool) -> ServerTls {
+    pub fn tls(&self, asks_clients: bool) -> ServerTls {
         let path = |name| self.directory.path().join(name);
         ServerTls {
             certificate: path("cert.pem"),
@@ -67,7 +67,7 @@ impl Files {
     }
 
     /// A connection whose client offers this protocol, and maybe a certificate.
-    async fn connect(
+    pub async fn connect(
         &self,
         address: SocketAddr,
         protocol: &str,

@@ -1,9 +1,13 @@
 //! The gRPC service of the Open Inference Protocol over TCP, asked by tonic's client.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tfbridge::config::Config;
 use tfbridge::mock::{self, Models};
 use tfbridge::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
@@ -23,6 +27,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::client::Client;
+use crate::connections::Files;
 
 /// The mock, and a bridge to it with both ports.
 struct Ports {
@@ -184,7 +189,7 @@ async fn errors_are_those_of_the_api() {
     check(infer("", &[x]), Code::InvalidArgument, "Missing model name in request.").await;
     let expected = "Serving signature name: \"nö\" not found in signature def";
     check(signature(infer("half_plus_two", &[x]), "nö"), Code::InvalidArgument, expected).await;
-    let expected = "The input \"x\" is of datatype INT32, but the model takes FP32";
+    let expected = "The input \"x\" is of datatype INT32, but the signature wants FP32";
     let wrong: (&str, &str, &[i64], &[u8]) = ("x", "INT32", &[1], &[0; 4]);
     check(infer("half_plus_two", &[wrong]), Code::InvalidArgument, expected).await;
     let unknown = ModelReadyRequest { name: "none".to_owned(), ..Default::default() };
@@ -291,6 +296,73 @@ async fn large_tensors_pass_and_larger_ones_are_refused() {
 }
 
 #[tokio::test]
+async fn messages_that_would_become_much_more_than_they_are_are_refused() {
+    let ports = Ports::open(Models::builtin(), |config| config.api.max_memory = 64 << 20).await;
+    let mut client = ports.client().await;
+    let raw_input_contents = vec![Bytes::new(); 1_000_000];
+    let request =
+        ModelInferRequest { model_name: "echo".to_owned(), raw_input_contents, ..Default::default() };
+    let status = client.model_infer(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert!(status.message().contains("bytes of memory, more than the 67108864"), "{status:?}");
+}
+
+#[tokio::test]
+async fn tokens_are_for_models() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let sha256 = "67dc24a8a1321485939cdd2d93a01142fd333223ae90703537d9c9f3911df1bf";
+    let entry = format!("[[token]]\nname = 'one'\nsha256 = '{sha256}'\nmodels = ['half_*']\n");
+    std::fs::write(file.path(), entry).unwrap();
+    let path = file.path().to_owned();
+    let ports = Ports::open(Models::builtin(), |config| config.access.auth_file = Some(path)).await;
+    let mut client = ports.client().await;
+    let mut check = async |model: &str, token: Option<&str>, code: Code| {
+        let x: (&str, &str, &[i64], &[u8]) = ("x", "FP32", &[1], &[0; 4]);
+        let mut request = Request::new(infer(model, &[x]));
+        let mut stream = Request::new(tokio_stream::iter([infer(model, &[x])]));
+        if let Some(token) = token {
+            request.metadata_mut().insert("authorization", token.parse().unwrap());
+            stream.metadata_mut().insert("authorization", token.parse().unwrap());
+        }
+        let result = client.model_infer(request).await;
+        assert_eq!(result.map_or_else(|status| status.code(), |_| Code::Ok), code, "{model} {token:?}");
+        match client.model_stream_infer(stream).await {
+            Err(status) => assert_eq!((status.code(), Code::Unauthenticated), (code, code)),
+            Ok(answers) => {
+                let answer = answers.into_inner().message().await.unwrap().unwrap();
+                assert_eq!(answer.error_message.is_empty(), code == Code::Ok, "{answer:?}");
+            }
+        }
+    };
+    let known = Some("Bearer one-0123456789abcdef0123456789");
+    check("half_plus_two", known, Code::Ok).await;
+    check("echo", known, Code::PermissionDenied).await;
+    check("half_plus_two", None, Code::Unauthenticated).await;
+    check("half_plus_two", Some("Bearer two-0123456789abcdef0123456789"), Code::Unauthenticated).await;
+}
+
+#[tokio::test]
+async fn it_is_spoken_over_tls() {
+    let files = Files::new();
+    let ports = Ports::open(Models::builtin(), |config| config.server.tls = Some(files.tls(false))).await;
+    let stream = files.connect(ports.grpc, "h2", None).await.unwrap();
+    let mut stream = Some(TokioIo::new(stream));
+    let connector = tower::service_fn(move |_| {
+        let stream = stream.take();
+        async { stream.ok_or(std::io::Error::from(std::io::ErrorKind::AddrInUse)) }
+    });
+    let endpoint = Channel::from_static("http://localhost");
+    let channel = endpoint.connect_with_connector(connector).await.unwrap();
+    let mut client = GrpcInferenceServiceClient::new(channel);
+    assert!(client.server_ready(ServerReadyRequest {}).await.unwrap().into_inner().ready);
+    // Without it there is no answer.
+    let mut plain = ports.channel().await;
+    std::future::poll_fn(|context| tower::Service::poll_ready(&mut plain, context)).await.unwrap();
+    let mut plain = GrpcInferenceServiceClient::new(plain);
+    assert!(plain.server_ready(ServerReadyRequest {}).await.is_err());
+}
+
+#[tokio::test]
 async fn deadlines_are_kept() {
     let ports = Ports::open(Models::builtin(), |_| {}).await;
     let mut client = ports.client().await;
@@ -317,10 +389,89 @@ async fn a_stream_ends_when_the_bridge_does() {
     assert_eq!(end.unwrap_err().code(), Code::Unavailable);
 }
 
+/// What comes of a request whose body has these pieces: its HTTP status, that of gRPC, and the message with it.
+/// Without an end the body stays open.
+async fn ask(
+    ports: &Ports,
+    request: http::request::Builder,
+    pieces: &[&[u8]],
+    ends: bool,
+) -> (u16, Option<i32>, String) {
+    let stream = TokioIo::new(tokio::net::TcpStream::connect(ports.grpc).await.unwrap());
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let pieces: Vec<_> = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
+    let pieces = tokio_stream::iter(pieces.into_iter().map(|piece| Ok::<_, Infallible>(Frame::data(piece))));
+    let body = if ends {
+        BodyExt::boxed_unsync(StreamBody::new(pieces))
+    } else {
+        BodyExt::boxed_unsync(StreamBody::new(pieces.chain(tokio_stream::pending())))
+    };
+    let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap();
+    connection.abort();
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let find = |name: &str| {
+        let value = head.headers.get(name).or_else(|| trailers.get(name))?;
+        Some(value.to_str().unwrap().to_owned())
+    };
+    let status = find("grpc-status").map(|status| status.parse().unwrap());
+    let message = find("grpc-message").unwrap_or_default();
+    let message = percent_encoding::percent_decode_str(&message).decode_utf8().unwrap().into_owned();
+    (head.status.as_u16(), status, message)
+}
+
 #[tokio::test]
 async fn what_is_not_grpc_is_told_so() {
     let ports = Ports::open(Models::builtin(), |_| {}).await;
     let response = Client::connect(ports.grpc).await.get("/v2/health/live").await;
     assert_eq!(response.status, 505);
     assert_eq!(response.text(), r#"{"error":"This port speaks gRPC, which takes HTTP/2"}"#);
+}
+
+#[tokio::test]
+async fn broken_requests_are_answered_with_a_status() {
+    let ports = Ports::open(Models::builtin(), |config| {
+        config.api.body_timeout = Duration::from_millis(300);
+        config.server.idle_timeout = Duration::from_millis(500);
+    })
+    .await;
+    let infer = "/inference.GRPCInferenceService/ModelInfer";
+    let stream = "/inference.GRPCInferenceService/ModelStreamInfer";
+    let request = |path: &str| {
+        let uri = format!("http://{}{path}", ports.grpc);
+        http::Request::post(uri).header("content-type", "application/grpc+proto").header("te", "trailers")
+    };
+    let empty: &[u8] = &[0; 5];
+    let large: &[u8] = &[0, 0x06, 0, 0, 0];
+    let check = async |request: http::request::Builder,
+                       pieces: &[&[u8]],
+                       ends: bool,
+                       expected: (u16, Option<i32>, &str)| {
+        let (http, grpc, message) = ask(&ports, request, pieces, ends).await;
+        assert_eq!((http, grpc), (expected.0, expected.1), "{message}");
+        assert!(message.contains(expected.2), "{message}");
+    };
+    let json = http::Request::post(format!("http://{}{infer}", ports.grpc));
+    check(json, &[empty], true, (415, None, "")).await;
+    check(request(infer).method("GET"), &[empty], true, (405, None, "")).await;
+    check(request("/nothing"), &[empty], true, (200, Some(12), "There is no such method here")).await;
+    check(request(infer), &[], true, (200, Some(3), "no message")).await;
+    check(request(infer), &[empty, empty], true, (200, Some(3), "more than one message")).await;
+    check(request(infer), &[empty], true, (200, Some(3), "Missing model name")).await;
+    check(request(infer), &[&[0, 0, 0, 0, 2, 0x2a, 9]], true, (200, Some(3), "no ModelInferRequest")).await;
+    check(request(infer), &[&[0, 0, 0, 0, 9, 1]], true, (200, Some(3), "ends within a message")).await;
+    check(request(infer), &[&[0, 0x20, 0, 0, 0]], true, (200, Some(11), "larger than")).await;
+    let packed = request(infer).header("grpc-encoding", "snappy");
+    check(packed, &[empty], true, (200, Some(12), "snappy")).await;
+    let late = request(infer).header("grpc-timeout", "soon");
+    check(late, &[empty], true, (200, Some(3), "grpc-timeout")).await;
+    // What is announced and does not come takes neither time nor memory.
+    check(request(infer), &[large, b"x"], false, (200, Some(4), "arrives too slowly")).await;
+    check(request(stream), &[large, b"x"], false, (200, Some(4), "arrives too slowly")).await;
+    check(request(stream), &[], false, (200, Some(4), "idle for too long")).await;
+    check(request(stream), &[], true, (200, Some(0), "")).await;
+    check(request(stream), &[b"GET / HTTP/1.1"], true, (200, Some(3), "no gRPC messages")).await;
 }

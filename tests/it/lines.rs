@@ -123,7 +123,7 @@ proptest! {
         check_shapes: bool,
         is_tight: bool,
     ) {
-        let tight = Limits { depth: 4, rank: 3, elements: 6, string_size: 2 };
+        let tight = Limits { depth: 4, rank: 3, elements: 6, string_size: 2, ..Limits::default() };
         let limits = if is_tight { tight } else { Limits::default() };
         let signature = &signatures()[which];
         let batched = answers(text.as_bytes(), most, &steps, signature, &limits, check_shapes);

@@ -3,39 +3,42 @@
 //! Raw elements are shared with the message and not copied; those in typed fields are put in a row. A response
 //! has raw elements only, as those of Triton have, so that every dtype has a place.
 
-mod metadata;
-mod raw;
 mod room;
+mod typed;
 
-use std::convert::Infallible;
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use prost::Message;
 
-use super::dtype;
+use super::metadata::{EXTENSIONS, Model, SERVER, Tensor};
+use super::request::check_inputs;
+use super::{dtype, raw};
 use crate::codec::body::{Decoded, Rules};
 use crate::codec::dense::{Dense, Elements};
-use crate::codec::dtype as tensor_dtype;
 use crate::codec::limits::Limits;
-use crate::codec::predict::{Inputs, check_input_shapes};
-use crate::codec::signature::{Signature, Signatures};
+use crate::codec::predict::{Inputs, check_input_shapes, check_surplus};
+use crate::codec::signature::Signatures;
+use crate::codec::tensor::Printer;
+use crate::codec::writer::NanStyle;
 use crate::error::{Error, Result};
 use crate::proto::inference::infer_parameter::ParameterChoice;
 use crate::proto::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::proto::inference::model_infer_response::InferOutputTensor;
-use crate::proto::inference::{InferTensorContents, ModelInferRequest, ModelInferResponse};
-use crate::proto::tensorflow::DataType;
+use crate::proto::inference::model_metadata_response::TensorMetadata;
+use crate::proto::inference::{
+    InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataResponse, ServerMetadataResponse,
+};
+use crate::proto::tensorflow::TensorProto;
 use crate::proto::tensorflow::serving::PredictResponse;
 
-pub use metadata::metadata;
 pub use room::room;
 
 /// The parameter of a request that names the signature to run.
 const SIGNATURE_NAME: &str = "signature_name";
 
-/// Parameters of a tensor that change what it is, and that only a server on the same machine or one with
-/// labels of its own can do something about.
-const UNSUPPORTED: [&str; 2] = ["shared_memory_region", "classification"];
+/// How many characters of a wrong datatype a message shows.
+const MOST_NAME: usize = 64;
 
 /// What a response must have of its request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +65,7 @@ pub fn read(message: Bytes) -> Result<ModelInferRequest> {
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` with the input and the reason, `UNIMPLEMENTED` for what only other servers can do.
+/// `INVALID_ARGUMENT` with the input and the reason.
 pub fn decode(
     request: &ModelInferRequest,
     signatures: Option<&Signatures>,
@@ -79,18 +82,24 @@ pub fn decode(
     }
     let mut tensors = Inputs::with_capacity(request.inputs.len());
     for (index, input) in request.inputs.iter().enumerate() {
+        let name = &input.name;
+        let place = |reason: String| Error::invalid_argument(format!("inputs[{index}] {name:?}: {reason}"));
         let raw = request.raw_input_contents.get(index);
-        let tensor = self::input(input, raw, signature, &rules.limits).map_err(|error| {
-            Error::new(error.code(), format!("The input {:?} {}", input.name, error.message()))
-        })?;
-        if tensors.insert(input.name.clone(), tensor.into_proto()).is_some() {
-            return Err(Error::invalid_argument(format!("The input {:?} is there twice", input.name)));
+        let tensor = self::input(input, raw, &rules.limits).map_err(place)?;
+        if tensors.insert(name.clone(), tensor).is_some() {
+            return Err(place("an input of this name stands before it".to_owned()));
         }
     }
-    if let Some(signature) = signature.filter(|_| rules.check_shapes) {
-        check_input_shapes(&tensors, signature)?;
+    if let Some(signature) = signature {
+        check_inputs(&tensors, signature)?;
+        if rules.check_shapes {
+            check_input_shapes(&tensors, signature)?;
+        }
     }
-    let outputs = request.outputs.iter().map(output).collect::<Result<Vec<_>>>()?;
+    let mut outputs = request.outputs.iter().enumerate().map(output).collect::<Result<Vec<_>>>()?;
+    // A response must not become many times what the model gives.
+    let mut seen = HashSet::new();
+    outputs.retain(|name| seen.insert(name.clone()));
     Ok(Decoded {
         signature_name,
         inputs: tensors,
@@ -104,7 +113,7 @@ pub fn decode(
 pub fn room_for_tensors(request: &ModelInferRequest) -> usize {
     let raw = request.inputs.iter().zip(&request.raw_input_contents).map(|(input, raw)| {
         // Each string has its length before it.
-        if input.datatype == "BYTES" { raw.len() / raw::LENGTH * size_of::<Bytes>() } else { 0 }
+        if input.datatype == "BYTES" { raw.len() / size_of::<u32>() * size_of::<Bytes>() } else { 0 }
     });
     let typed = request.inputs.iter().filter_map(|input| input.contents.as_ref()).map(size_of_contents);
     raw.chain(typed).fold(0, usize::saturating_add)
@@ -123,8 +132,8 @@ fn size_of_contents(contents: &InferTensorContents) -> usize {
 ///
 /// # Errors
 ///
-/// `UNIMPLEMENTED` for an output of a dtype that the protocol does not know, `INTERNAL` if a tensor
-/// contradicts itself or one is missing.
+/// `INVALID_ARGUMENT` for a dtype that the protocol does not know, `INTERNAL` if a tensor contradicts itself or
+/// an output is missing.
 pub fn encode(form: Form, reply: &PredictResponse, version: Option<i64>) -> Result<ModelInferResponse> {
     let names = if form.outputs.is_empty() {
         let mut names: Vec<_> = reply.outputs.keys().cloned().collect();
@@ -139,31 +148,71 @@ pub fn encode(form: Form, reply: &PredictResponse, version: Option<i64>) -> Resu
         id: form.id,
         ..ModelInferResponse::default()
     };
+    let mut surplus = 0_usize;
     for name in names {
         let tensor = reply
             .outputs
             .get(&name)
-            .ok_or_else(|| Error::internal(format!("The backend's reply has no output {name}")))?;
-        let Dense { dtype, dimensions, elements } = Dense::new(&name, tensor)?;
-        let datatype = dtype::name(dtype).ok_or_else(|| {
-            let dtype = tensor_dtype::name(dtype);
-            Error::unimplemented(format!(
-                "The output {name} is of type {dtype}, which the Open Inference Protocol does not have"
+            .ok_or_else(|| Error::internal(format!("The backend has left out the output {name:?}")))?;
+        let datatype = dtype::name(tensor.dtype()).ok_or_else(|| {
+            let dtype = crate::codec::dtype::name(crate::codec::dtype::from_wire(tensor.dtype));
+            Error::invalid_argument(format!(
+                "The output {name:?} is of type {dtype}, for which the protocol has no datatype"
             ))
         })?;
-        let shape = dimensions.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
-        response.outputs.push(InferOutputTensor {
-            name,
-            datatype: datatype.to_owned(),
-            shape,
-            ..InferOutputTensor::default()
-        });
-        response.raw_output_contents.push(match elements {
-            Elements::Numbers(bytes) => bytes,
-            Elements::Strings(strings) => raw::from_strings(&strings)?,
-        });
+        // It measures what an output may grow to before that is made.
+        surplus = surplus.saturating_add(Printer::new(&name, tensor, NanStyle::Literal)?.surplus());
+        check_surplus(surplus)?;
+        let dense = Dense::new(&name, tensor)?;
+        let contents = contents(&dense)
+            .ok_or_else(|| Error::internal(format!("The output {name:?} has a string beyond 4 GiB")))?;
+        let shape = dense.dimensions.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
+        let datatype = datatype.to_owned();
+        response.outputs.push(InferOutputTensor { name, datatype, shape, ..InferOutputTensor::default() });
+        response.raw_output_contents.push(contents);
     }
     Ok(response)
+}
+
+/// The raw contents of a tensor; numbers share the bytes of the reply.
+fn contents(dense: &Dense) -> Option<Bytes> {
+    if let Elements::Numbers(numbers) = &dense.elements {
+        return Some(numbers.clone());
+    }
+    let mut contents = Vec::with_capacity(raw::size(dense)?);
+    raw::append(dense, &mut contents);
+    Some(contents.into())
+}
+
+/// What this server is.
+#[must_use]
+pub fn server() -> ServerMetadataResponse {
+    ServerMetadataResponse {
+        name: SERVER.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        // The one that there is besides is about bodies of HTTP.
+        extensions: EXTENSIONS
+            .iter()
+            .filter(|name| **name != "binary_tensor_data")
+            .map(ToString::to_string)
+            .collect(),
+    }
+}
+
+impl From<Model> for ModelMetadataResponse {
+    fn from(model: Model) -> Self {
+        let tensors = |tensors: Vec<Tensor>| {
+            let tensor = |Tensor { name, datatype, shape }| TensorMetadata { name, datatype, shape };
+            tensors.into_iter().map(tensor).collect()
+        };
+        Self {
+            name: model.name,
+            versions: model.versions,
+            platform: model.platform.to_owned(),
+            inputs: tensors(model.inputs),
+            outputs: tensors(model.outputs),
+        }
+    }
 }
 
 /// The signature that a request's parameters name; empty for the default.
@@ -175,167 +224,42 @@ fn signature_name(request: &ModelInferRequest) -> Result<String> {
     }
 }
 
-/// Makes a tensor of an input. Errors are the ends of sentences about it.
-fn input(
-    input: &InferInputTensor,
-    raw: Option<&Bytes>,
-    signature: Option<&Signature>,
-    limits: &Limits,
-) -> Result<Dense> {
-    if let Some(name) = UNSUPPORTED.iter().find(|name| input.parameters.contains_key(**name)) {
-        let text = format!("has the parameter {name}, which is not supported");
-        return Err(Error::unimplemented(text));
+/// Makes a tensor of an input.
+///
+/// # Errors
+///
+/// What is wrong, without its place.
+fn input(input: &InferInputTensor, raw: Option<&Bytes>, limits: &Limits) -> Result<TensorProto, String> {
+    if input.parameters.contains_key("shared_memory_region") {
+        return Err("Shared memory is not supported".to_owned());
     }
-    let datatype = &input.datatype;
-    let dtype = dtype::from_name(datatype)
-        .ok_or_else(|| Error::invalid_argument(format!("is of datatype {datatype:?}, which there is not")))?;
-    if let Some(signature) = signature {
-        check(&input.name, dtype, signature)?;
-    }
-    let (dimensions, count) = dimensions(&input.shape, limits)?;
-    let elements = match (raw, &input.contents) {
+    let dtype = dtype::from_name(&input.datatype).ok_or_else(|| {
+        let name: String = input.datatype.chars().take(MOST_NAME).collect();
+        format!("{name:?} is no datatype; these are: {}", dtype::names().join(", "))
+    })?;
+    let (dimensions, count) = raw::shape(&input.shape, limits)?;
+    match (raw, &input.contents) {
         (Some(_), Some(contents)) if *contents != InferTensorContents::default() => {
-            return Err(Error::invalid_argument("has contents beside its raw_input_contents"));
+            Err("there are both contents and raw_input_contents".to_owned())
         }
-        (Some(raw), _) => raw::elements(raw, dtype, datatype, count, limits)?,
-        (None, Some(contents)) => typed(contents, dtype, datatype, count, limits)?,
-        (None, None) if count == 0 => raw::elements(&Bytes::new(), dtype, datatype, count, limits)?,
-        (None, None) => return Err(Error::invalid_argument("has neither contents nor raw_input_contents")),
-    };
-    Ok(Dense { dtype, dimensions, elements })
-}
-
-/// Sees that the model takes an input of this name and dtype.
-fn check(name: &str, dtype: DataType, signature: &Signature) -> Result<()> {
-    let Some(known) = signature.inputs.iter().find(|known| known.name == name) else {
-        let names: Vec<_> = signature.inputs.iter().map(|known| known.name.as_str()).collect();
-        return Err(Error::invalid_argument(format!(
-            "is not in the signature; it has: {}",
-            names.join(", ")
-        )));
-    };
-    if known.dtype == dtype {
-        return Ok(());
-    }
-    let wanted = dtype::name(known.dtype).map_or_else(|| tensor_dtype::name(known.dtype), str::to_owned);
-    let given = dtype::name(dtype).unwrap_or_default();
-    Err(Error::invalid_argument(format!("is of datatype {given}, but the model takes {wanted}")))
-}
-
-/// The sizes of a shape and how many elements it has.
-fn dimensions(shape: &[i64], limits: &Limits) -> Result<(Vec<usize>, usize)> {
-    let most = limits.most_dimensions();
-    if shape.len() > most {
-        return Err(Error::invalid_argument(format!("has {} dimensions, more than {most}", shape.len())));
-    }
-    let sizes: Option<Vec<_>> = shape.iter().map(|size| usize::try_from(*size).ok()).collect();
-    let sizes =
-        sizes.ok_or_else(|| Error::invalid_argument(format!("has the shape {shape:?}, which is no size")))?;
-    let count = if sizes.contains(&0) {
-        Some(0)
-    } else {
-        sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))
-    };
-    match count.filter(|count| *count <= limits.elements) {
-        Some(count) => Ok((sizes, count)),
-        None => Err(Error::invalid_argument(format!("has more than {} elements", limits.elements))),
+        (Some(raw), _) => raw::tensor(dtype, dimensions, count, raw, limits),
+        (None, Some(contents)) => typed::tensor(contents, dtype, dimensions, count, limits),
+        (None, None) if count == 0 => raw::tensor(dtype, dimensions, count, &Bytes::new(), limits),
+        (None, None) => Err("there are neither contents nor raw_input_contents".to_owned()),
     }
 }
 
-/// The elements in the typed field of a datatype.
-fn typed(
-    contents: &InferTensorContents,
-    dtype: DataType,
-    datatype: &str,
-    count: usize,
-    limits: &Limits,
-) -> Result<Elements> {
-    let there = |field: &str, found: usize| {
-        if found == count {
-            return Ok(());
-        }
-        Err(Error::invalid_argument(format!("has {found} elements in {field}, but {count} by its shape")))
-    };
-    let out_of_range = |value: &dyn std::fmt::Display| {
-        Error::invalid_argument(format!("has the element {value}, which is out of the range of {datatype}"))
-    };
-    let row = match dtype {
-        DataType::DtString => {
-            there("bytes_contents", contents.bytes_contents.len())?;
-            let strings = contents.bytes_contents.iter();
-            return strings
-                .map(|string| raw::check_string(string.len(), limits).map(|()| string.clone()))
-                .collect::<Result<_, _>>()
-                .map(Elements::Strings);
-        }
-        DataType::DtHalf | DataType::DtBfloat16 => {
-            return Err(Error::invalid_argument(format!(
-                "is of datatype {datatype}, which needs raw_input_contents"
-            )));
-        }
-        DataType::DtBool => {
-            there("bool_contents", contents.bool_contents.len())?;
-            contents.bool_contents.iter().map(|value| u8::from(*value)).collect()
-        }
-        DataType::DtInt8 | DataType::DtInt16 | DataType::DtInt32 => {
-            there("int_contents", contents.int_contents.len())?;
-            let values = &contents.int_contents;
-            match dtype {
-                DataType::DtInt8 => row(values, |value| i8::try_from(value).map(i8::to_le_bytes)),
-                DataType::DtInt16 => row(values, |value| i16::try_from(value).map(i16::to_le_bytes)),
-                _ => row(values, |value| Ok::<_, Infallible>(value.to_le_bytes())),
-            }
-            .map_err(|value| out_of_range(&value))?
-        }
-        DataType::DtUint8 | DataType::DtUint16 | DataType::DtUint32 => {
-            there("uint_contents", contents.uint_contents.len())?;
-            let values = &contents.uint_contents;
-            match dtype {
-                DataType::DtUint8 => row(values, |value| u8::try_from(value).map(u8::to_le_bytes)),
-                DataType::DtUint16 => row(values, |value| u16::try_from(value).map(u16::to_le_bytes)),
-                _ => row(values, |value| Ok::<_, Infallible>(value.to_le_bytes())),
-            }
-            .map_err(|value| out_of_range(&value))?
-        }
-        DataType::DtInt64 => {
-            there("int64_contents", contents.int64_contents.len())?;
-            contents.int64_contents.iter().flat_map(|value| value.to_le_bytes()).collect()
-        }
-        DataType::DtUint64 => {
-            there("uint64_contents", contents.uint64_contents.len())?;
-            contents.uint64_contents.iter().flat_map(|value| value.to_le_bytes()).collect()
-        }
-        DataType::DtFloat => {
-            there("fp32_contents", contents.fp32_contents.len())?;
-            contents.fp32_contents.iter().flat_map(|value| value.to_le_bytes()).collect()
-        }
-        _ => {
-            there("fp64_contents", contents.fp64_contents.len())?;
-            contents.fp64_contents.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>()
-        }
-    };
-    Ok(Elements::Numbers(row.into()))
-}
-
-/// Numbers of another width in a row; an error is the first that does not fit.
-fn row<T: Copy, E, const WIDTH: usize>(
-    values: &[T],
-    to_bytes: impl Fn(T) -> Result<[u8; WIDTH], E>,
-) -> Result<Vec<u8>, T> {
-    let mut row = Vec::with_capacity(values.len() * WIDTH);
-    for value in values {
-        row.extend_from_slice(&to_bytes(*value).map_err(|_| *value)?);
-    }
-    Ok(row)
-}
-
-fn output(output: &InferRequestedOutputTensor) -> Result<String> {
-    match UNSUPPORTED.iter().find(|name| output.parameters.contains_key(**name)) {
+/// The name of an output that is asked for.
+fn output((index, output): (usize, &InferRequestedOutputTensor)) -> Result<String> {
+    let unsupported = ["classification", "shared_memory_region"];
+    match unsupported.iter().find(|name| output.parameters.contains_key(**name)) {
         None => Ok(output.name.clone()),
-        Some(name) => Err(Error::unimplemented(format!(
-            "The output {:?} has the parameter {name}, which is not supported",
-            output.name
-        ))),
+        Some(key) => {
+            let name = &output.name;
+            Err(Error::invalid_argument(format!(
+                "outputs[{index}] {name:?}: The parameter {key} is not supported"
+            )))
+        }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::codec::signature::{Signature, Signatures};
 use crate::error::{Error, Result};
 
 /// The most inputs, or outputs, that a body may name.
-const MOST_TENSORS: usize = 4096;
+pub(super) const MOST_TENSORS: usize = 4096;
 
 /// What the writer of the reply must know of a request.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -112,12 +112,12 @@ pub fn decode(
         }
     }
     let mut outputs = request.outputs;
-    let mut seen = HashSet::new();
-    outputs.retain(|output| seen.insert(output.name.clone()));
     if outputs.is_empty() {
         let wanted = parameters.outputs.iter();
         outputs = wanted.map(|name| Output { name: name.clone(), binary: None }).collect();
     }
+    let mut seen = HashSet::new();
+    outputs.retain(|output| seen.insert(output.name.clone()));
     let output_filter = outputs.iter().map(|output| output.name.clone()).collect();
     let form = Form { id, outputs, binary: request.binary };
     Ok(Decoded { signature_name, inputs, output_filter, form })
@@ -146,7 +146,7 @@ fn split(body: &Bytes, json_length: Option<usize>) -> Result<(Bytes, Bytes)> {
 }
 
 /// Checks that there is what the signature wants, and nothing else.
-fn check_inputs(inputs: &Inputs, signature: &Signature) -> Result<()> {
+pub(super) fn check_inputs(inputs: &Inputs, signature: &Signature) -> Result<()> {
     let wanted = &signature.inputs;
     let names: HashSet<&str> = wanted.iter().map(|input| input.name.as_str()).collect();
     if let Some(other) = inputs.keys().filter(|name| !names.contains(name.as_str())).min() {

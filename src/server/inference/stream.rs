@@ -35,12 +35,17 @@ pub(super) fn begin(
         Ok(messages) => messages,
         Err(error) => return failed(&error, exchange, &id),
     };
+    let call = match front.state().bridge.call(&head.headers, &exchange.record) {
+        Ok(call) => call,
+        Err(error) => return failed(&error, exchange, &id),
+    };
     // It is not the stream that is counted.
     exchange.forget();
     // A client that sets a time for all of the stream ends it itself.
     head.headers.remove(GRPC_TIMEOUT);
     let (sender, pieces) = mpsc::channel(1);
-    let stream = Stream { front: Arc::clone(front), client: client.clone(), caller, head, messages };
+    let stream =
+        Stream { front: Arc::clone(front), client: client.clone(), caller, head, messages, _call: call };
     tokio::spawn(async move {
         tokio::select! {
             end = stream.run(&sender) => {
@@ -62,6 +67,8 @@ struct Stream {
     caller: Caller,
     head: request::Parts,
     messages: Messages<Incoming>,
+    /// Holds the memory for what a stream takes while it waits.
+    _call: Call,
 }
 
 impl Stream {
@@ -136,7 +143,7 @@ impl Stream {
             bridge.infer_message(inference, true, call).await
         };
         match result.await {
-            Ok(reply) => Ok((200, reply.body)),
+            Ok(answer) => Ok((200, answer)),
             Err(error) => {
                 report(&error);
                 let infer_response = Some(ModelInferResponse { id, ..ModelInferResponse::default() });

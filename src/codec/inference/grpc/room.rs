@@ -2,11 +2,12 @@
 //!
 //! Two bytes of a message can stand for a structure of hundreds: an empty input, an empty output, an empty
 //! string. So its fields are counted first, as deep as there are lists of them. Nothing here allocates, and
-//! nothing is refused but what is no message.
+//! nothing is refused but what is no message and what has too many tensors.
 
 use bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+use crate::codec::inference::request::MOST_TENSORS;
 use crate::error::{Error, Result};
 use crate::proto::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::proto::inference::{InferParameter, InferTensorContents};
@@ -44,10 +45,15 @@ const ENTRY: usize = GROWTH * (size_of::<String>() + size_of::<InferParameter>()
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` if it is none.
+/// `INVALID_ARGUMENT` if it is none, or has too many inputs or outputs.
 pub fn room(message: &[u8]) -> Result<usize> {
-    let mut room = 0_usize;
+    let (mut room, mut inputs, mut outputs) = (0_usize, 0, 0);
     fields(message, |number, field| {
+        inputs += usize::from(number == INPUTS);
+        outputs += usize::from(number == OUTPUTS);
+        if inputs.max(outputs) > MOST_TENSORS {
+            return Err(Error::invalid_argument("There are too many tensors"));
+        }
         let size = match number {
             PARAMETERS => ENTRY + field.len(),
             INPUTS => GROWTH * size_of::<InferInputTensor>() + input(field)?,
@@ -172,6 +178,11 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
+        for field in [[0x2a, 0], [0x32, 0]] {
+            assert!(room(&field.repeat(MOST_TENSORS)).is_ok());
+            let error = room(&field.repeat(MOST_TENSORS + 1)).unwrap_err();
+            assert_eq!(error.message(), "There are too many tensors");
+        }
         for broken in [&[0x2a][..], &[0x2a, 5, 0], &[0], &[0x2a, 2, 0x2a, 9], &[0xff; 12]] {
             assert!(room(broken).is_err(), "{broken:?}");
         }

@@ -4,9 +4,9 @@ use prost::Message;
 
 use super::*;
 use crate::codec::dense::shape;
-use crate::codec::signature::Input;
+use crate::codec::signature::{Input, Signature};
 use crate::proto::inference::InferParameter;
-use crate::proto::tensorflow::TensorProto;
+use crate::proto::tensorflow::DataType;
 
 const RULES: Rules = Rules {
     limits: Limits { depth: 9, rank: 4, elements: 100, string_size: 9, inflated: usize::MAX },
@@ -97,32 +97,39 @@ fn what_is_wrong_is_told_with_the_input() {
         assert!(error.message().contains(expected), "{error}");
         assert_eq!(error.status(), 400);
     };
-    check(raw("FP32", &[2], &[0; 7]), "The input \"x\" has 7 raw bytes, but 2 elements of FP32 by its shape");
-    check(raw("FLOAT", &[1], &[0; 4]), "is of datatype \"FLOAT\", which there is not");
-    check(raw("UINT8", &[-1], &[0]), "has the shape [-1], which is no size");
-    check(raw("UINT8", &[101], &[0; 101]), "has more than 100 elements");
-    check(raw("UINT8", &[i64::MAX, i64::MAX], &[]), "has more than 100 elements");
-    check(raw("UINT8", &[1, 1, 1, 1, 1], &[0]), "has 5 dimensions, more than 4");
-    check(raw("BYTES", &[1], b"\x02\0\0\0a"), "are not 1 strings");
-    check(raw("BYTES", &[1], b"\x01\0\0\0ab"), "are not 1 strings");
-    check(raw("BYTES", &[2], b"\x01\0\0\0a"), "are not 2 strings");
-    check(raw("BYTES", &[1], b"\x0a\0\0\0aaaaaaaaaa"), "has a string of 10 bytes, longer than 9 bytes");
+    check(
+        raw("FP32", &[2], &[0; 7]),
+        "inputs[0] \"x\": 7 bytes of binary data for 2 elements of FP32, which take 8",
+    );
+    check(raw("FLOAT", &[1], &[0; 4]), "\"FLOAT\" is no datatype; these are: BOOL, ");
+    check(raw("UINT8", &[-1], &[0]), "a shape with the negative size -1");
+    check(raw("UINT8", &[101], &[0; 101]), "a shape of more than 100 elements");
+    check(raw("UINT8", &[i64::MAX, i64::MAX], &[]), "a shape of more than 100 elements");
+    check(raw("UINT8", &[1, 1, 1, 1, 1], &[0]), "a shape of 5 dimensions, of at most 4");
+    check(raw("BYTES", &[1], b"\x02\0\0\0a"), "ends within element 0 of 1");
+    check(raw("BYTES", &[1], b"\x01\0\0\0ab"), "1 bytes of binary data behind 1 elements");
+    check(raw("BYTES", &[2], b"\x01\0\0\0a"), "for 2 elements of BYTES, which take 4");
+    check(raw("BYTES", &[1], b"\x0a\0\0\0aaaaaaaaaa"), "more than 9 bytes in element 0");
     let ints = |value| InferTensorContents { int_contents: vec![value], ..InferTensorContents::default() };
-    check(typed("INT8", &[1], ints(128)), "has the element 128, which is out of the range of INT8");
+    check(typed("INT8", &[1], ints(128)), "128 in element 0, which is out of the range of INT8");
     check(typed("INT16", &[1], ints(-32_769)), "out of the range of INT16");
-    check(typed("INT16", &[2], ints(1)), "has 1 elements in int_contents, but 2 by its shape");
-    check(typed("INT64", &[1], ints(1)), "has 0 elements in int64_contents, but 1 by its shape");
-    check(typed("FP16", &[1], ints(1)), "is of datatype FP16, which needs raw_input_contents");
+    check(typed("INT16", &[2], ints(1)), "1 elements in int_contents for the shape [2], which takes 2");
+    check(typed("INT64", &[1], ints(1)), "0 elements in int64_contents for the shape [1]");
+    check(typed("FP16", &[1], ints(1)), "FP16 has no contents; it needs raw_input_contents");
     let mut both = typed("INT32", &[1], ints(1));
     both.raw_input_contents = vec![Bytes::from_static(&[0; 4])];
-    check(both.clone(), "has contents beside its raw_input_contents");
+    check(both.clone(), "there are both contents and raw_input_contents");
     both.raw_input_contents.push(Bytes::new());
     check(both, "There are 2 raw_input_contents for 1 inputs");
     let mut twice = typed("INT32", &[1], ints(1));
     twice.inputs.push(twice.inputs[0].clone());
-    check(twice, "The input \"x\" is there twice");
+    check(twice, "inputs[1] \"x\": an input of this name stands before it");
+    let output = InferRequestedOutputTensor { name: "y".to_owned(), ..InferRequestedOutputTensor::default() };
+    let mut twice = raw("INT8", &[1], &[0]);
+    twice.outputs = vec![output.clone(), output];
+    assert_eq!(decode(&twice, None, &RULES).unwrap().output_filter, ["y"]);
     let nothing = ModelInferRequest { inputs: vec![tensor("INT8", &[1])], ..ModelInferRequest::default() };
-    check(nothing, "has neither contents nor raw_input_contents");
+    check(nothing, "there are neither contents nor raw_input_contents");
 }
 
 #[test]
@@ -140,14 +147,18 @@ fn the_signature_is_looked_at() {
     let mut request = raw("FP32", &[1, 2], &[0; 8]);
     let decoded = decode(&request, Some(&signatures), &RULES).unwrap();
     assert_eq!(decoded.signature_name, "");
-    check(&raw("INT32", &[1, 2], &[0; 8]), "is of datatype INT32, but the model takes FP32");
+    check(&ModelInferRequest::default(), "Missing named input: x in 'inputs'.");
+    check(
+        &raw("INT32", &[1, 2], &[0; 8]),
+        "The input \"x\" is of datatype INT32, but the signature wants FP32",
+    );
     check(&raw("FP32", &[2], &[0; 8]), "has shape [2]");
     let named = |name: &str| {
         let choice = ParameterChoice::StringParam(name.to_owned());
         [(SIGNATURE_NAME.to_owned(), InferParameter { parameter_choice: Some(choice) })].into()
     };
     request.parameters = named("other");
-    check(&request, "The input \"x\" is not in the signature; it has: y");
+    check(&request, "There is no input \"x\" in the signature; it has: y");
     request.parameters = named("none");
     check(&request, "\"none\" not found in signature def");
     let choice = Some(ParameterChoice::BoolParam(true));
@@ -156,16 +167,17 @@ fn the_signature_is_looked_at() {
 }
 
 #[test]
-fn what_others_can_do_is_unimplemented() {
+fn what_only_others_can_do_is_refused() {
     let parameter = |name: &str| [(name.to_owned(), InferParameter::default())].into();
     let mut request = raw("UINT8", &[1], &[0]);
     request.inputs[0].parameters = parameter("shared_memory_region");
-    assert_eq!(decode(&request, None, &RULES).unwrap_err().status(), 501);
+    let error = decode(&request, None, &RULES).unwrap_err();
+    assert_eq!(error.message(), "inputs[0] \"x\": Shared memory is not supported");
     let mut request = raw("UINT8", &[1], &[0]);
     let parameters = parameter("classification");
     request.outputs = vec![InferRequestedOutputTensor { name: "y".to_owned(), parameters }];
     let error = decode(&request, None, &RULES).unwrap_err();
-    assert_eq!(error.message(), "The output \"y\" has the parameter classification, which is not supported");
+    assert_eq!(error.message(), "outputs[0] \"y\": The parameter classification is not supported");
 }
 
 #[test]
@@ -204,5 +216,8 @@ fn replies_have_raw_elements_in_the_order_that_was_asked_for() {
     assert_eq!(encode(form(&["c"]), &two, None).unwrap_err().status(), 500);
     let complex = reply(&[("c", output(DataType::DtComplex64, pairs))]);
     let error = encode(form(&[]), &complex, None).unwrap_err();
-    assert!(error.message().contains("is of type complex64, which the Open"), "{error}");
+    assert!(
+        error.message().contains("\"c\" is of type complex64, for which the protocol has no datatype"),
+        "{error}"
+    );
 }

@@ -219,3 +219,12 @@ fn a_header_that_lies_is_told() {
     assert!(error.message().starts_with("JSON Parse error: Missing a comma or '}'"), "{error}");
     assert!(decode_with(&json, b"", Some(size)).is_ok());
 }
+
+#[test]
+fn an_output_is_answered_once_however_often_it_is_named() {
+    let body = Bytes::from(x(r#""shape":[1],"datatype":"FP32","data":[1]"#));
+    let parameters = Parameters { outputs: vec!["y".to_owned(); 3], ..Parameters::default() };
+    let rules = Rules { limits: Limits::default(), check_shapes: false };
+    let decoded = super::decode(&body, None, &parameters, None, &rules).unwrap();
+    assert_eq!(decoded.output_filter, ["y"]);
+}
