@@ -11,10 +11,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
 
 use super::access::add_vary;
+use crate::codec::media::MediaType;
 use crate::error::Error;
 use crate::handler::offload;
 use crate::upstream::Account;
@@ -68,7 +69,7 @@ pub(super) async fn compress(
     memory: &Arc<Account>,
 ) -> Response<Bytes> {
     let size = response.body().len();
-    if size == 0 || size < min_size {
+    if size == 0 || size < min_size || is_dense(response.headers()) {
         return response;
     }
     let (mut head, plain) = response.into_parts();
@@ -92,6 +93,13 @@ pub(super) async fn compress(
             Response::from_parts(head, plain)
         }
     }
+}
+
+/// Whether a reply is tensors as they lie in memory: of floats gzip leaves nine parts in ten, for longer than
+/// all else takes, and many a client's library asks for it without a thought.
+fn is_dense(headers: &HeaderMap) -> bool {
+    let dense = [MediaType::Npy, MediaType::Npz, MediaType::Protobuf];
+    headers.get(CONTENT_TYPE).is_some_and(|name| dense.iter().any(|dense| name == dense.name()))
 }
 
 /// What a client would rather have than plain bytes, or as gladly.

@@ -198,6 +198,18 @@ async fn the_reply_is_of_the_type_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn arrays_are_not_compressed() {
+    let bridge = Bridge::start_with(models(), |config| config.access.compress_min_size = Some(100)).await;
+    let mut client = bridge.connect().await;
+    let body = format!("{{\"inputs\": {:?}}}", vec![1; 1000]);
+    for (accept, is_compressed) in TYPES.into_iter().zip([true, false, false, false, true]) {
+        let headers = [("Accept", accept), ("Accept-Encoding", "gzip")];
+        let response = client.request("POST", "/v1/models/echo:predict", &headers, body.as_bytes()).await;
+        assert_eq!(response.headers.contains_key("content-encoding"), is_compressed, "{accept}");
+    }
+}
+
+#[tokio::test]
 async fn arrays_of_other_dtypes_are_converted() {
     let bridge = Bridge::start(models()).await;
     let mut client = bridge.connect().await;
