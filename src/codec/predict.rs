@@ -6,7 +6,7 @@
 //!   the only input or an object with a value for every input;
 //! - `inputs`, the columnar format: a value for the only input, or an object of them;
 //! - `examples`, rows as well: objects of features, which become the strings of the only input, with
-//!   `example_format` and `context` as [`serialized`] has them;
+//!   `example_format` and `context` as `example::serialized` has them;
 //!
 //! and optionally `signature_name`, `output_filter` and `top_k`; other members are ignored. The values
 //! are decoded in the same pass that finds the members, with the signature named so far: only

@@ -45,7 +45,7 @@ const MAX_INPUTS: usize = 1024;
 ///
 /// # Errors
 ///
-/// As from [`decode`], and `INVALID_ARGUMENT` with the place for a member `dtypes` that is
+/// As from [`decode`](super::decode), and `INVALID_ARGUMENT` with the place for a member `dtypes` that is
 /// no object of dtypes, for values that have no name and for more than 1024 inputs.
 pub fn decode_guessed(body: &Bytes, limits: &Limits) -> Result<Predict> {
     decode_guessed_named(body, limits, "")
