@@ -33,7 +33,7 @@ pub(super) fn of_tensors(
     let widest = || signatures.map_or(0, Signatures::widest_number);
     match media_type {
         MediaType::Json if may_be_examples(bytes, signatures) => {
-            of_json(bytes, signatures, 0).max(of_examples(bytes))
+            of_json(bytes, signatures, 0).max(of_serialized(bytes))
         }
         MediaType::Json => of_json(bytes, signatures, 0),
         MediaType::Lines => of_lines(bytes, signatures),
@@ -110,6 +110,11 @@ pub(super) fn of_examples(text: &[u8]) -> usize {
         return text.len() * VALUE;
     }
     count(text, b':') * FEATURE + count(text, b',') * VALUE + text.len()
+}
+
+/// The same where they are made strings, which have all of it once more, and may have steps of features.
+fn of_serialized(text: &[u8]) -> usize {
+    of_examples(text) + text.len() + count(text, b'[') * VALUE
 }
 
 /// The most bytes that a text takes when it is indented: every element has a line of its own.
