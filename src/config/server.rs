@@ -11,7 +11,7 @@ use super::socket;
 /// How connections of clients are served.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// TLS on the API's ports, but for UNIX sockets; clear text without it.
+    /// TLS on the ports for the API and for gRPC, but for UNIX sockets; clear text without it.
     pub tls: Option<ServerTls>,
     /// How long the bridge goes on as before once it is told to stop, with its readiness off, so that
     /// those who send requests learn of it.
@@ -31,7 +31,7 @@ pub struct ServerConfig {
     pub max_header_size: usize,
     /// The most headers of a request.
     pub max_headers: usize,
-    /// The most connections to the API's ports at once.
+    /// The most connections to those ports at once.
     pub max_connections: usize,
     /// The most of them from one address.
     pub max_connections_per_address: usize,

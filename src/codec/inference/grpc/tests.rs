@@ -221,3 +221,31 @@ fn replies_have_raw_elements_in_the_order_that_was_asked_for() {
         "{error}"
     );
 }
+
+#[test]
+fn no_message_is_too_broken_to_be_refused() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let contents = InferTensorContents { fp32_contents: vec![1.0, 2.0], ..InferTensorContents::default() };
+    let mut request = raw("BYTES", &[2], b"\x01\0\0\0a\0\0\0\0");
+    let choice = Some(ParameterChoice::StringParam("s".to_owned()));
+    request.parameters.insert(SIGNATURE_NAME.to_owned(), InferParameter { parameter_choice: choice });
+    request.outputs.push(InferRequestedOutputTensor { name: "y".to_owned(), ..Default::default() });
+    let messages = [request.encode_to_vec(), typed("FP32", &[2], contents).encode_to_vec()];
+    let mut understood = 0;
+    for _ in 0..20_000 {
+        let mut message = messages[random.usize(..messages.len())].clone();
+        for _ in 0..random.usize(..4) {
+            let at = random.usize(..message.len());
+            message[at] = if random.bool() { random.u8(..) } else { message[at] ^ (1 << random.u8(..8)) };
+        }
+        if random.bool() {
+            message.truncate(random.usize(..=message.len()));
+        }
+        if room(&message).is_ok()
+            && let Ok(request) = read(message.into())
+        {
+            understood += usize::from(decode(&request, None, &RULES).is_ok());
+        }
+    }
+    assert!((500..19_000).contains(&understood), "{understood}");
+}
