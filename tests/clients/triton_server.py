@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A real Triton with models that return what they get, of the names and dtypes of identity.py.
 
-    triton_server.py PORT
+    triton_server.py PORT GRPC_PORT
 
 It prints a line when it is ready, listens on the loopback address alone, and ends by itself.
 """
@@ -28,9 +28,10 @@ def identity(requests):
     return [{"y": request["x"]} for request in requests]
 
 
-port = int(sys.argv[1])
+port, grpc_port = map(int, sys.argv[1:])
 config = TritonConfig(http_address="127.0.0.1", http_port=port,
-                      allow_grpc=False, allow_metrics=False)
+                      grpc_address="127.0.0.1", grpc_port=grpc_port,
+                      allow_metrics=False)
 with Triton(config=config) as triton:
     for name, dtype in DTYPES.items():
         triton.bind(
