@@ -135,7 +135,7 @@ async fn methods_follow_http() {
         ("DELETE", "/v1/models/echo", 405, Some("GET, HEAD")),
         ("POST", "/v1/models/echo/metadata", 405, Some("GET, HEAD")),
         ("POST", "/v1/models/echo:fly", 400, None),
-        ("GET", "/v2/models/echo", 404, None),
+        ("GET", "/v3/models/echo", 404, None),
         ("TRACE", "/v1/models/echo", 501, None),
     ] {
         let response = client.request(method, path, &[], b"").await;

@@ -192,7 +192,7 @@ async fn the_reply_is_of_the_type_that_is_wanted() {
     assert_eq!((response.status, &response.body[response.body.len() - 8..]), (200, &2_i64.to_le_bytes()[..]));
     let response = client.request("POST", path, &[("Content-Type", "application/cbor")], b"x").await;
     let expected = "these can: application/json, application/x-npy, application/x-npz, application/x-protobuf, \
-                    text/csv, multipart/form-data, ";
+                    text/csv, application/x-ndjson, multipart/form-data, ";
     assert_eq!(response.status, 415);
     assert!(response.error().contains(expected), "{response:?}");
 }
