@@ -33,6 +33,15 @@ pub struct Decoded<F = Form> {
     pub form: F,
 }
 
+impl<F> Decoded<F> {
+    /// The same with another form, made of this one and the outputs that the client wants.
+    pub fn map<G>(self, form: impl FnOnce(F, &[String]) -> G) -> Decoded<G> {
+        let Self { signature_name, inputs, output_filter, form: before } = self;
+        let form = form(before, &output_filter);
+        Decoded { signature_name, inputs, output_filter, form }
+    }
+}
+
 /// How a reply is written.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Form {

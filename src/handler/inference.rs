@@ -1,87 +1,26 @@
 //! The Open Inference Protocol: its requests go the way of predict's, with a body of its own.
 
+mod body;
+
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::Request;
 use http_body::Body;
 
-use super::attempts::Undecoded;
+use self::body::{Asked, Inference};
 use super::body::{discard, read};
 use super::{Bridge, Reply, memory, version};
-use crate::codec::Limits;
-use crate::codec::body::{Decoded, Encoded, Rules};
+use crate::codec::body::Encoded;
 use crate::codec::inference::metadata::{self, Model};
-use crate::codec::inference::{reply, request};
 use crate::codec::media::MediaType;
 use crate::codec::model;
 use crate::codec::parameters::Parameters;
-use crate::codec::predict::Inputs;
-use crate::codec::signature::Signatures;
-use crate::codec::stream::Stream;
 use crate::error::{Error, Result};
-use crate::proto::tensorflow::TensorProto;
 use crate::proto::tensorflow::serving::model_version_status::State;
 use crate::proto::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest};
 use crate::record::Part;
 use crate::route::{Target, Version};
 use crate::signature::Known;
 use crate::upstream::Call;
-
-/// How long the JSON at the beginning of a body is.
-const JSON_LENGTH: &str = "inference-header-content-length";
-
-/// What a reply with binary data is.
-const BINARY: &str = "application/octet-stream";
-
-/// A body of the protocol.
-struct Inference {
-    body: Bytes,
-    json_length: Option<usize>,
-    parameters: Parameters,
-}
-
-impl Undecoded for Inference {
-    type Form = request::Form;
-
-    fn size(&self) -> usize {
-        self.body.len()
-    }
-
-    /// To decode binary data takes next to no time.
-    fn left(&self, _: Option<&Stream>) -> usize {
-        self.json_length.map_or(self.body.len(), |length| length.min(self.body.len()))
-    }
-
-    fn most_memory(&self, left: usize, signatures: Option<&Signatures>, limits: &Limits) -> usize {
-        // The body says itself of which dtype its numbers are.
-        let json = memory::of_tensors(MediaType::Json, &self.body.slice(..left), None, limits);
-        let has_strings = signatures.is_none_or(Signatures::has_strings);
-        let strings = match self.json_length {
-            Some(length) if has_strings => request::most_strings(&self.body, length, limits),
-            _ => 0,
-        };
-        json.saturating_add(memory::of_strings(strings))
-    }
-
-    fn memory(&self, inputs: &Inputs) -> usize {
-        // Binary numbers are sent out of the body; a string is there and in the message.
-        let shared = self.body.as_ptr_range();
-        let size = |tensor: &TensorProto| {
-            let content = &tensor.tensor_content;
-            let own = if shared.contains(&content.as_ptr()) { 0 } else { content.len() };
-            own + tensor.string_val.iter().map(|string| string.len() + size_of::<Bytes>()).sum::<usize>()
-        };
-        self.body.len() + inputs.values().map(size).sum::<usize>()
-    }
-
-    fn decode(
-        &self,
-        signatures: Option<&Signatures>,
-        rules: &Rules,
-        _: Option<Stream>,
-    ) -> Result<Decoded<request::Form>> {
-        request::decode(&self.body, self.json_length, &self.parameters, signatures, rules)
-    }
-}
 
 /// What this server is.
 pub(super) fn server_metadata() -> Reply {
@@ -99,10 +38,8 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let told = json_length(request.headers())
-            .and_then(|length| Ok((length, Parameters::parse(request.uri().query().unwrap_or_default())?)));
-        let (json_length, parameters) = match told {
-            Ok(told) => told,
+        let asked = match Asked::new(&request) {
+            Ok(asked) => asked,
             Err(error) => {
                 discard(request).await;
                 return Err(error);
@@ -115,15 +52,14 @@ impl Bridge {
         let (body, _) = read(request, (&self.api).into(), call, None).await?;
         let _permit = self.admission.enter(&call.record).await?;
         let known = known?;
-        let undecoded = Inference { body, json_length, parameters };
+        let undecoded = Inference { asked, body };
         let (form, answer) = self.attempts(target, undecoded, known, None, call).await?;
         let reply = answer.into_tensors()?;
         let model_version = version(reply.model_spec.as_ref());
         let name = target.name.clone();
-        let encode = move |reply, nan| reply::encode(&form, &name, &reply, nan);
-        let reply::Encoded { body, json_length } = self.encode(reply, call, memory::of_text, encode).await?;
-        let content_type = if json_length.is_some() { BINARY } else { MediaType::Json.name() };
-        let reply = self.reply_of(Encoded { body: body.into(), content_type }, model_version, call)?;
+        let encode = move |reply, nan| form.encode(&name, &reply, nan);
+        let (encoded, json_length) = self.encode(reply, call, memory::of_text, encode).await?;
+        let reply = self.reply_of(encoded, model_version, call)?;
         Ok(Reply { json_length, ..reply })
     }
 
@@ -215,14 +151,4 @@ impl Bridge {
         let reasons = self.reasons_against().await;
         if reasons.is_empty() { Ok(()) } else { Err(Error::unavailable(reasons.join("; "))) }
     }
-}
-
-/// The length of the JSON, if the client tells it.
-fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
-    let Some(value) = headers.get(JSON_LENGTH) else { return Ok(None) };
-    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let length = digits.and_then(|digits| digits.parse().ok());
-    length
-        .map(Some)
-        .ok_or_else(|| Error::invalid_argument("Inference-Header-Content-Length must be a number of bytes"))
 }

@@ -266,6 +266,26 @@ async fn memory_is_held_before_it_is_taken() {
 }
 
 #[tokio::test]
+async fn bodies_of_other_types_are_read_as_for_predict() {
+    let bridge = Bridge::start(Models::builtin()).await;
+    let mut client = bridge.connect().await;
+    let path = format!("{ECHO}?signature_name=string&outputs=x");
+    let reply = client.request("POST", &path, &[("Content-Type", "image/png")], b"picture").await;
+    let output = json!([{"name": "x", "datatype": "BYTES", "shape": [1], "data": ["picture"]}]);
+    assert_eq!(reply.json()["outputs"], output);
+    let request = json!({"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": ["s"]}]});
+    for (content_type, accept) in [
+        ("application/octet-stream", "*/*"),
+        ("application/cbor", "application/octet-stream"),
+        ("text/plain", "text/html"),
+    ] {
+        let headers = [("Content-Type", content_type), ("Accept", accept)];
+        let reply = client.request("POST", &path, &headers, request.to_string().as_bytes()).await;
+        assert_eq!(reply.json()["outputs"][0]["data"], json!(["s"]), "{content_type}");
+    }
+}
+
+#[tokio::test]
 async fn pages_and_preflights_are_answered_as_for_the_other_api() {
     let bridge = Bridge::start_with(Models::builtin(), |config| config.api.cors = true).await;
     let mut client = bridge.connect().await;

@@ -54,6 +54,15 @@ pub struct Output {
     pub binary: Option<bool>,
 }
 
+impl Form {
+    /// The form of a reply to a request that is none of the protocol, for these outputs.
+    #[must_use]
+    pub fn of(outputs: &[String]) -> Self {
+        let output = |name: &String| Output { name: name.clone(), binary: None };
+        Self { outputs: outputs.iter().map(output).collect(), ..Self::default() }
+    }
+}
+
 /// Whether the values of a body are wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Values {
