@@ -137,12 +137,14 @@ pub(super) async fn respond(
     };
     let result = answer(rpc, &state, client, &caller, request, &call).await;
     exchange.attempts = call.attempts();
+    let mut described = Response::new(());
+    describe(&call, &state.bridge.api.return_headers, &mut described);
+    exchange.request_id = Some(request_id::put(&id, described.headers_mut()));
     let mut response = match result {
         Ok(message) => succeeded(message, client, exchange, &call),
         Err(error) => failed(&error, exchange, &id),
     };
-    describe(&call, &state.bridge.api.return_headers, &mut response);
-    request_id::put(&id, response.headers_mut());
+    response.headers_mut().extend(described.into_parts().0.headers);
     response
 }
 
