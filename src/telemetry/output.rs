@@ -174,12 +174,12 @@ mod tests {
         for _ in 0..4 * CAPACITY / line.len() {
             (&output).write_all(&line).unwrap();
         }
-        assert!(output.shared.lock().dropped > 0);
         output.close(Duration::from_millis(10));
         assert!(!output.shared.lock().has_ended);
         drop(start);
         output.close(LONG);
         let text: Vec<u8> = lines.iter().flatten().collect();
+        // Half of them have been dropped at least.
         assert!(text.len() <= 2 * CAPACITY && text.len() >= CAPACITY - line.len(), "{}", text.len());
         assert!(text.chunks(line.len()).all(|chunk| chunk == line));
     }

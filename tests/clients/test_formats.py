@@ -3,6 +3,7 @@
 The models are those of `tfbridge demo`, whose `echo` gives back what it gets, whatever its dtype.
 """
 
+import base64
 import io
 import json
 import shutil
@@ -171,3 +172,27 @@ def test_arrays_from_javascript(demo):
         subprocess.run(command, check=True)
         shutil.copy(source / lock, stamp)
     subprocess.run(["node", source / "check.mjs", demo, modules], check=True, timeout=60)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A JPEG, the one that the integration tests have."""
+    text = (ROOT / "tests" / "it" / "images.rs").read_text()
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(base64.b64decode(text.split('const JPEG: &str = "')[1].split('"')[0]))
+    return path
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
+def test_a_picture_by_curl(demo, picture):
+    """Its pixels for an input of numbers, its bytes for one of strings; the reply read by numpy.load."""
+    def curl(query, *options):
+        return subprocess.run(
+            ["curl", "-sSf", "--data-binary", f"@{picture}", "-H", "Content-Type: image/jpeg",
+             *options, f"{demo}/v1/models/echo:predict?{query}"],
+            check=True, capture_output=True, timeout=30).stdout
+
+    pixels = load(curl("signature_name=uint8&resize=8x4", "-H", f"Accept: {NPY}"))
+    assert pixels.shape == (1, 8, 4, 3) and pixels.dtype == np.uint8 and pixels.std() > 0
+    reply = json.loads(curl("signature_name=bytes"))
+    assert base64.b64decode(reply["predictions"][0]["b64"]) == picture.read_bytes()
