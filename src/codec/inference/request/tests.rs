@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::codec::dense::{Dense, Elements};
+use crate::codec::inference::reply;
 use crate::codec::signature::Input as Wanted;
+use crate::codec::writer::NanStyle;
 use crate::proto::tensorflow::DataType;
+use crate::proto::tensorflow::serving::PredictResponse;
 
 fn signatures() -> Signatures {
     let input = |name: &str, dtype| Wanted { name: name.to_owned(), dtype, shape: Some(vec![-1, 2]) };
@@ -227,4 +230,58 @@ fn an_output_is_answered_once_however_often_it_is_named() {
     let rules = Rules { limits: Limits::default(), check_shapes: false };
     let decoded = super::decode(&body, None, &parameters, None, &rules).unwrap();
     assert_eq!(decoded.output_filter, ["y"]);
+}
+
+/// Changes a few bytes, takes some out and puts some in.
+fn mutate(body: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    for _ in 0..random.usize(1..4) {
+        let at = random.usize(..=body.len());
+        match random.u8(..4) {
+            0 => body.insert(at, random.choice(*b"[]{},:\"-0123456789.eE\\ \0\xff").unwrap_or(b' ')),
+            1 if at < body.len() => drop(body.remove(at)),
+            2 if at < body.len() => body[at] = random.u8(..),
+            _ => body.truncate(body.len() - random.usize(..=body.len().min(3))),
+        }
+    }
+}
+
+#[test]
+fn mutated_bodies_are_refused_or_come_back() {
+    let tensor = |datatype: &str, shape: &str, rest: &str| {
+        format!(r#"{{"inputs":[{{"name":"x","shape":{shape},"datatype":"{datatype}",{rest}}}]}}"#)
+    };
+    let size = |size: usize| format!(r#""parameters":{{"binary_data_size":{size}}}"#);
+    let seeds = [
+        (tensor("FP32", "[2,1]", r#""data":[[1.5],[2]]"#), &b""[..]),
+        (tensor("BYTES", "[2]", r#""data":["a",{"b64":"/w=="}]"#), b""),
+        (tensor("INT16", "[2]", &size(4)), b"\x01\x02\x03\x04"),
+        (tensor("BYTES", "[1,2]", &size(11)), b"\x02\0\0\0ab\x01\0\0\0\xff"),
+        (tensor("BOOL", "[0,3]", &size(0)), b""),
+    ];
+    let mut random = fastrand::Rng::with_seed(7);
+    let rules = Rules { limits: Limits::default(), check_shapes: true };
+    let decode = |body: &Bytes, length| super::decode(body, length, &Parameters::default(), None, &rules);
+    let mut accepted = 0;
+    for _ in 0..20_000 {
+        let (json, binary) = random.choice(&seeds).unwrap();
+        let mut body = [json.as_bytes(), binary].concat();
+        if random.u8(..10) > 0 {
+            mutate(&mut body, &mut random);
+        }
+        let length = (!binary.is_empty() || random.bool())
+            .then(|| (json.len() + random.usize(..3)).saturating_sub(random.usize(..3)));
+        let body = Bytes::from(body);
+        let Ok(Decoded { inputs, .. }) = decode(&body, length) else { continue };
+        accepted += 1;
+        assert!(most_strings(&body, length.unwrap_or(body.len()), &rules.limits) <= body.len() / 4);
+        // What was read is written in binary form, and read again.
+        let reply = PredictResponse { outputs: inputs.clone(), ..PredictResponse::default() };
+        let form = Form { binary: true, ..Form::default() };
+        let Ok(written) = reply::encode(&form, "m", &reply, NanStyle::Literal) else { continue };
+        let start = br#"{"model_name":"m","outputs":"#;
+        let again = [&br#"{"inputs":"#[..], written.body.strip_prefix(start).unwrap()].concat();
+        let length = written.json_length.map(|length| length - start.len() + br#"{"inputs":"#.len());
+        assert_eq!(decode(&again.into(), length).unwrap().inputs, inputs);
+    }
+    assert!(accepted > 1000, "{accepted}");
 }
