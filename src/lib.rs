@@ -4,12 +4,12 @@
 //! # The way of a request
 //!
 //! ```text
-//! bytes in ── server ──► route::parse ──► signatures.get ──► codec::predict::decode
+//! bytes in ── server ──► route::parse ──► signatures.get ──► codec::body::decode
 //!                                              │ IO, cached          │ pure
 //!                                              ▼                     ▼
 //!                                        model server ◄──── upstream.predict
 //!                                                                    │ IO, until the deadline
-//! bytes out ◄─ server ◄─────────────── codec::predict::encode ◄──────┘
+//! bytes out ◄─ server ◄─────────────── codec::body::encode ◄─────────┘
 //!                                              pure
 //! any `?` ──► Error ──► server::service: a status and {"error": ...}
 //! ```
@@ -23,7 +23,7 @@
 //! |---|---|---|
 //! | [`proto`] | the messages and clients compiled from `proto/` | |
 //! | [`error`] | the one error, and the table from code to status | log |
-//! | [`codec`] | JSON to tensors and back | IO; know tokio, hyper, http or tracing |
+//! | [`codec`] | bodies of any type to tensors and back | IO; know tokio, hyper, http or tracing |
 //! | [`route`] | method and path to what is asked for | know requests |
 //! | [`config`] | the checked configuration | read the environment |
 //! | [`metrics`] | counters over closed label sets | take a label from a client |
@@ -54,7 +54,8 @@
 //! | text of floats (`float_six_digit_precision`, `float_format.json`) | six digits, else 9 or 17: `9e+06` | the shortest that reads back: `9000000.0` | the value is the same |
 //! | a known path with another method (`unsupported_get_predict`, `unsupported_post_models`, `unsupported_post_metadata`, `method_put`, `method_patch`) | 400 | 405 with `Allow`, the same message | HTTP |
 //! | `HEAD` | 400 with a body | like `GET`, without a body | HTTP |
-//! | a query (`get_query_becomes_model_name`, `get_metadata_query_fails`) | part of the path | ignored | nobody means it |
+//! | a query (`get_query_becomes_model_name`, `get_metadata_query_fails`) | part of the path | known parameters are read, others ignored | nobody means it |
+//! | `Content-Type` and `Accept` | do not matter | 415 and 406 for types that nobody can read or write | other types mean something here |
 //! | `:multi_inference` (`post_unknown_verb`) | 400 | the gRPC API's MultiInference | extension |
 //! | a version beyond 63 bits | 400 without a body | 400 with `{"error": ...}` | clients parse it |
 //! | errors outside of `/v1/` and of HTTP itself (`html404_*`) | HTML, connection closed | 404 as `{"error": ...}`, connection kept | clients parse it |
