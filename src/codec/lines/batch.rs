@@ -30,18 +30,21 @@ pub struct Group {
     pub lines: Vec<usize>,
 }
 
-/// Decodes the lines of a batch for a signature.
+/// Decodes the lines of a batch for a signature, whose shapes they must have if that is to be checked: all
+/// but the number of rows, which is not up to the lines.
 #[must_use]
 pub fn decode(batch: &Batch, signature: &Signature, limits: &Limits, check_shapes: bool) -> Decoded {
     let most = most_rows(signature);
-    if let Some(inputs) = decode_at_once(batch, signature, limits, most, check_shapes) {
+    let shapes = check_shapes.then(|| for_any_rows(signature));
+    let shapes = shapes.as_ref();
+    if let Some(inputs) = decode_at_once(batch, signature, limits, most, shapes) {
         let groups = vec![Group { inputs, lines: (0..batch.len()).collect() }];
         return Decoded { groups, faults: Vec::new() };
     }
     let mut gathering = Gathering { most_rows: most, most_elements: limits.elements, groups: Vec::new() };
     let mut faults = Vec::new();
     for (place, line) in batch.lines.iter().enumerate() {
-        match decode_alone(batch, line, signature, limits, check_shapes) {
+        match decode_alone(batch, line, signature, limits, shapes) {
             Ok(inputs) => gathering.add(place, inputs),
             Err(error) => faults.push((place, error)),
         }
@@ -55,17 +58,15 @@ fn decode_at_once(
     signature: &Signature,
     limits: &Limits,
     most_rows: usize,
-    check_shapes: bool,
+    shapes: Option<&Signature>,
 ) -> Option<Inputs> {
     if batch.is_empty() || batch.len() > most_rows || batch.lines.iter().any(|line| line.span.is_none()) {
         return None;
     }
     let spans = batch.lines.iter().filter_map(|line| line.span.clone());
     let inputs = decode_rows(&batch.text, spans, signature, limits).ok()?;
-    if check_shapes && check_input_shapes(&inputs, signature).is_err() {
-        return None;
-    }
-    Some(inputs)
+    let is_allowed = shapes.is_none_or(|shapes| check_input_shapes(&inputs, shapes).is_ok());
+    is_allowed.then_some(inputs)
 }
 
 /// A line as a batch of its own.
@@ -74,7 +75,7 @@ fn decode_alone(
     line: &Line,
     signature: &Signature,
     limits: &Limits,
-    check_shapes: bool,
+    shapes: Option<&Signature>,
 ) -> Result<Inputs> {
     let Some(span) = line.span.clone() else {
         return Err(Error::invalid_argument(format!("It is longer than {} bytes", batch.longest)));
@@ -84,8 +85,8 @@ fn decode_alone(
     let whole = 0..text.len();
     let inputs = decode_rows(&text, [whole].into_iter(), signature, limits)
         .map_err(|fault| fault.into_error(&text))?;
-    if check_shapes {
-        check_input_shapes(&inputs, signature)?;
+    if let Some(shapes) = shapes {
+        check_input_shapes(&inputs, shapes)?;
     }
     Ok(inputs)
 }
@@ -94,6 +95,16 @@ fn decode_alone(
 fn most_rows(signature: &Signature) -> usize {
     let sizes = signature.inputs.iter().filter_map(|input| input.shape.as_ref()?.first().copied());
     sizes.filter_map(|size| usize::try_from(size).ok().filter(|size| *size > 0)).min().unwrap_or(usize::MAX)
+}
+
+/// The signature with any number of rows.
+fn for_any_rows(signature: &Signature) -> Signature {
+    let mut signature = signature.clone();
+    let shapes = signature.inputs.iter_mut().filter_map(|input| input.shape.as_mut());
+    for rows in shapes.filter_map(|shape| shape.first_mut()) {
+        *rows = -1;
+    }
+    signature
 }
 
 /// Lines that have been decoded one by one, put together by their shapes.
