@@ -8,6 +8,7 @@ use http_body::Body;
 
 use super::predict::{Layout, agree};
 use super::{Bridge, Reply};
+use crate::codec::media::MediaType;
 use crate::error::{Error, Result};
 use crate::route::sagemaker::{Invocation, Verb};
 use crate::upstream::Call;
@@ -38,6 +39,11 @@ impl Bridge {
                 let agreement = agree(&request).map(|mut agreement| {
                     let name = &mut agreement.parameters.signature_name;
                     *name = name.take().or_else(|| invocation.signature_name.clone());
+                    // Its clients send tables without a line of names, and say nothing of it.
+                    if agreement.request == MediaType::Csv && agreement.content_parameter("header").is_none()
+                    {
+                        agreement.content_type.push_str("; header=absent");
+                    }
                     agreement
                 });
                 self.predict_as(target, request, agreement, Layout::MayBeBare, call).await

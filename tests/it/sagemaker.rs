@@ -24,6 +24,12 @@ async fn invocations_are_predictions_of_the_model() {
         assert_eq!(response.json(), json!({"predictions": [2.5, 3.0]}), "{body}");
         assert_eq!(response.headers["x-model-version"], "124");
     }
+    for (content_type, body) in [("text/csv", "1.0\n2.0\n"), ("text/csv; header=present", "x\n1.0\n2.0\n")] {
+        let headers = [("Content-Type", content_type), ("Accept", "application/json")];
+        let response = invoke(&mut client, &headers, body).await;
+        assert_eq!(response.status, 200, "{content_type}: {}", response.text());
+        assert_eq!(response.json(), json!({"predictions": [[2.5], [3.0]]}), "{content_type}");
+    }
     let response = invoke(&mut client, &[], "[1.0, null]").await;
     assert!(response.error().starts_with("/instances/1: "), "{}", response.text());
     // The bare list is for invocations alone.
