@@ -42,7 +42,7 @@ mod nested;
 pub(crate) mod npy;
 pub(crate) mod npz;
 mod number;
-mod octets;
+pub(crate) mod octets;
 pub mod parameters;
 pub mod predict;
 pub mod pretty;

@@ -135,6 +135,15 @@ pub fn decode(
         MediaType::Npy => npy::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Npz => npz::decode(agreement, body, signatures, &rules.limits)?,
         MediaType::Protobuf => protobuf::decode(agreement, body, rules)?,
+        MediaType::Octets if octets::may_be_json(body) => {
+            match decode_json(agreement, body, signatures, rules, None) {
+                Ok(decoded) => return Ok(decoded),
+                // An input of strings takes any bytes.
+                Err(error) => {
+                    octets::decode(agreement, body, signatures, &rules.limits).map_err(|_| error)?
+                }
+            }
+        }
         MediaType::Octets | MediaType::Image => {
             match image::decode(agreement, body, signatures, &rules.limits)? {
                 Some(decoded) => decoded,

@@ -12,6 +12,12 @@ use super::signature::Signatures;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::DataType;
 
+/// Whether a body may be JSON all the same. Some clients' libraries call every body bytes, and TensorFlow Serving
+/// reads JSON whatever it is called.
+pub(crate) fn may_be_json(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
 /// Makes the body the one string of the one input: a batch of one, or a scalar where the signature wants that.
 ///
 /// # Errors

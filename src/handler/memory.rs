@@ -10,7 +10,7 @@ use memchr::{memchr, memchr_iter, memmem};
 use crate::codec::Limits;
 use crate::codec::media::MediaType;
 use crate::codec::signature::Signatures;
-use crate::codec::{csv, multipart, npy, npz};
+use crate::codec::{csv, multipart, npy, npz, octets};
 pub(super) use tensors::{of_reply, of_tensor, of_text};
 
 /// Bodies up to this size are not looked at: every byte of them may be the worst.
@@ -32,6 +32,9 @@ pub(super) fn of_tensors(
 ) -> usize {
     let widest = || signatures.map_or(0, Signatures::widest_number);
     match media_type {
+        MediaType::Octets if octets::may_be_json(bytes) => {
+            STRING + of_tensors(MediaType::Json, bytes, signatures, limits)
+        }
         MediaType::Json if may_be_examples(bytes, signatures) => {
             of_json(bytes, signatures, 0).max(of_serialized(bytes))
         }

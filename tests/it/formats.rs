@@ -307,3 +307,29 @@ fn deflated(archive: &[u8]) -> Vec<u8> {
     tail[end + 16..end + 20].copy_from_slice(&start.to_le_bytes());
     [head, data, tail].concat()
 }
+
+#[tokio::test]
+async fn json_may_be_called_bytes() {
+    let bridge = Bridge::start(models()).await;
+    let mut client = bridge.connect().await;
+    let mut post = async |path: &'static str, body: &'static str| {
+        let headers = [("Content-Type", "application/octet-stream")];
+        client.request("POST", path, &headers, body.as_bytes()).await
+    };
+    let half = "/v1/models/half_plus_two:predict";
+    let response = post(half, " {\"instances\": [1.0, 5.0]}").await;
+    assert_eq!((response.status, response.text()), (200, "{\"predictions\":[2.5,4.5]}"));
+    assert_eq!(response.headers["content-type"], "application/json");
+    // What is wrong with it is told as for JSON.
+    let response = post(half, "{\"instances\": [1.0, \"x\"]}").await;
+    assert!(response.error().starts_with("/instances/1: "), "{response:?}");
+    // An input of strings takes what is no request, even if it looks like one.
+    let strings = "/v1/models/echo:predict?signature_name=string";
+    for (body, expected) in [
+        ("{\"instances\": [\"a\"]}", "{\"predictions\":[\"a\"]}"),
+        ("{\"a\": 1}", "{\"predictions\":[\"{\\\"a\\\": 1}\"]}"),
+    ] {
+        let response = post(strings, body).await;
+        assert_eq!((response.status, response.text()), (200, expected), "{body}");
+    }
+}
