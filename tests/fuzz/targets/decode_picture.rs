@@ -17,7 +17,7 @@ const DTYPES: [DataType; 4] = [DataType::DtFloat, DataType::DtUint8, DataType::D
 const SHAPES: [&[i64]; 4] = [&[-1, -1, -1, 3], &[-1, 5, 7, 1], &[-1, -1, 4], &[3, 3, 3]];
 
 /// Small enough for a fuzzer's memory.
-const LIMITS: Limits = Limits { depth: 8, rank: 4, elements: 1 << 18, string_size: 1 << 20 };
+const LIMITS: Limits = Limits { depth: 8, rank: 4, elements: 1 << 18, string_size: 1 << 20, inflated: 1 << 24 };
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, file)) = data.split_first() else { return };
