@@ -15,6 +15,7 @@
 //! | `image` | a JPEG or PNG | the tensor of its pixels |
 //! | `top_k` | outputs of scores | the best of them |
 //! | [`model`] | status and signatures | JSON |
+//! | [`catalog`] | the same of all models | JSON |
 //! | [`signature::file`] | a file of signatures | what predict must know of models |
 //! | [`inference`] | requests of the Open Inference Protocol | tensors, and tensors back to its replies |
 //! | [`lines`] | a predict body of a value per line, in any pieces | tensors for batches of lines, and lines back |
@@ -22,6 +23,7 @@
 
 pub mod body;
 mod cast;
+pub mod catalog;
 mod column;
 pub(crate) mod csv;
 mod dense;

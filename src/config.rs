@@ -2,6 +2,7 @@
 
 mod access;
 mod backend;
+mod models;
 mod server;
 mod streams;
 mod telemetry;
@@ -18,6 +19,7 @@ use crate::codec::{Limits, NanStyle};
 use crate::route::sagemaker::SageMaker;
 pub use access::{AccessConfig, AllowedOrigin, CorsConfig};
 pub use backend::{Backend, Place, Resolver};
+pub use models::ListedModel;
 pub use server::{Listen, ServerConfig, ServerTls};
 pub use streams::StreamConfig;
 pub use telemetry::{OtlpProtocol, PayloadLogConfig, TelemetryConfig, TracesConfig};
@@ -83,6 +85,8 @@ pub struct ApiConfig {
     pub version_zero_is_latest: bool,
     /// The model that SageMaker's paths are for; they are not there without it.
     pub sagemaker: Option<SageMaker>,
+    /// The models that can be listed before anybody asks for them.
+    pub models: Vec<ListedModel>,
 }
 
 /// The gRPC side.
@@ -157,6 +161,7 @@ impl Default for ApiConfig {
             return_headers: vec![HeaderName::from_static("x-request-id")],
             version_zero_is_latest: false,
             sagemaker: None,
+            models: Vec::new(),
         }
     }
 }

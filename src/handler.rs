@@ -7,6 +7,7 @@
 mod admission;
 mod attempts;
 pub(crate) mod body;
+mod catalog;
 mod context;
 pub(crate) mod grpc;
 mod inference;
@@ -47,6 +48,7 @@ use crate::telemetry::PayloadLog;
 pub(crate) use crate::upstream::offload::offload;
 use crate::upstream::{Call, EndpointState, Memory, Upstream};
 use admission::Admission;
+pub(crate) use catalog::Visible;
 pub(crate) use lines::Stream;
 use readiness::Readiness;
 
@@ -65,6 +67,7 @@ pub struct Bridge {
     memory: Memory,
     admission: Admission,
     readiness: Readiness,
+    found: catalog::Found,
 }
 
 /// What a request is answered with.
@@ -104,6 +107,7 @@ impl Bridge {
             memory: Memory::new(config.api.max_memory, &metrics),
             admission: Admission::new(&config.api, &metrics),
             readiness: Readiness::new(config, &metrics),
+            found: catalog::Found::default(),
             metrics,
         }
     }
@@ -132,6 +136,7 @@ impl Bridge {
             memory,
             admission: Admission::new(&config.api, metrics),
             readiness: Readiness::new(config, metrics),
+            found: catalog::Found::default(),
         }
     }
 
@@ -197,6 +202,7 @@ impl Bridge {
             Route::ServerMetadata => Ok(inference::server_metadata()),
             Route::ServerLive => Ok(inference::server_live()),
             Route::ServerReady => self.server_ready().await,
+            Route::Models => self.models(&request, call).await,
             Route::Metrics => self.metrics_text().map(|text| Reply::new("text/plain; charset=utf-8", text)),
             Route::Ping => self.ping().await,
             Route::Invoke(invocation) => self.invoke(invocation, request, call).await,

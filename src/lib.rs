@@ -56,6 +56,7 @@
 //! | `HEAD` | 400 with a body | like `GET`, without a body | HTTP |
 //! | a query (`get_query_becomes_model_name`, `get_metadata_query_fails`) | part of the path | known parameters are read, others ignored | nobody means it |
 //! | `Content-Type` and `Accept` | do not matter | 415 and 406 for types that nobody can read or write | other types mean something here |
+//! | `GET /v1/models` (`unsupported_get_models`) | 400: the name is missing | the models that are known | extension |
 //! | `:multi_inference` (`post_unknown_verb`) | 400 | the gRPC API's MultiInference | extension |
 //! | a version beyond 63 bits | 400 without a body | 400 with `{"error": ...}` | clients parse it |
 //! | errors outside of `/v1/` and of HTTP itself (`html404_*`) | HTML, connection closed | 404 as `{"error": ...}`, connection kept | clients parse it |

@@ -36,6 +36,8 @@ pub enum Route {
     Regress(Target),
     /// Run several signatures on the same examples.
     MultiInference(Target),
+    /// What models there are.
+    Models,
     /// The states of a model's versions.
     Status(Target),
     /// The signatures of a model.
@@ -71,6 +73,7 @@ impl Route {
             Self::Classify(_) => "classify",
             Self::Regress(_) => "regress",
             Self::MultiInference(_) => "multi_inference",
+            Self::Models => "models",
             Self::Status(_) => "status",
             Self::Metadata(_) => "metadata",
             Self::Infer(_) => "infer",
@@ -100,7 +103,8 @@ impl Route {
             | Self::ModelMetadata(target)
             | Self::ModelReady(target) => Some(target),
             Self::Invoke(invocation) => Some(&invocation.target),
-            Self::ServerMetadata
+            Self::Models
+            | Self::ServerMetadata
             | Self::ServerLive
             | Self::ServerReady
             | Self::Preflight
@@ -249,6 +253,9 @@ impl<'a> Path<'a> {
     fn get(&self) -> Result<Option<Route>> {
         if self.verb.is_some() {
             return Ok(None);
+        }
+        if self.segments.is_empty() {
+            return Ok(Some(Route::Models));
         }
         // The name comes first, also one that looks like a keyword; only where nothing fits
         // with a name is it missing.

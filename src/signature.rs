@@ -186,6 +186,14 @@ impl SignatureCache {
         }
     }
 
+    /// What has been asked for that the backend has, in no order.
+    #[must_use]
+    pub fn confirmed(&self) -> Vec<Target> {
+        let entries = self.entries();
+        let is_confirmed = |entry: &Entry| entry.known.as_ref().is_some_and(|known| known.version.is_some());
+        entries.iter().filter(|(_, entry)| is_confirmed(entry)).map(|(target, _)| target.clone()).collect()
+    }
+
     /// How many there are, and the first ones by name.
     #[must_use]
     pub fn remembered(&self, most: usize) -> (usize, Vec<Remembered>) {

@@ -34,10 +34,13 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
     let admin = arguments.admin_listen.bind()?;
     let listeners = Listeners { api: vec![listener.into()], admin, ..Listeners::default() };
     let (stop_backend, backend_stopped) = oneshot::channel::<()>();
-    let models = mock::serve(backend, Models::builtin(), async {
+    let builtin = Models::builtin();
+    let known = builtin.listed();
+    let models = mock::serve(backend, builtin, async {
         let _ = backend_stopped.await;
     });
-    let config = arguments.api.into_config(UpstreamConfig::new(vec![Backend::at(backend_address)]))?;
+    let mut config = arguments.api.into_config(UpstreamConfig::new(vec![Backend::at(backend_address)]))?;
+    config.api.models = known;
     print_examples(listen, if config.server.tls.is_some() { "https" } else { "http" });
     let bridge = async {
         let result = crate::run(config, listeners, shutdown).await;

@@ -18,7 +18,7 @@ use super::telemetry::TelemetryArguments;
 use super::upstream::UpstreamArguments;
 use crate::Listeners;
 use crate::codec::NanStyle;
-use crate::config::{ApiConfig, Config, Listen, UpstreamConfig};
+use crate::config::{ApiConfig, Config, ListedModel, Listen, UpstreamConfig};
 use crate::error::Result;
 use crate::route::sagemaker::SageMaker;
 use crate::server::Listener;
@@ -59,6 +59,10 @@ pub(super) struct Arguments {
     /// that can be reached is enough.
     #[arg(long, env = "TFBRIDGE_REQUIRE_MODEL", value_delimiter = ',', value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     require_model: Vec<String>,
+    /// A model that `GET /v1/models` lists before anybody has asked for it, with labels that it may have: `NAME` or
+    /// `NAME@LABEL`. Repeat it for more. Those of `--require-model` and `--sagemaker` are listed without it.
+    #[arg(long, env = "TFBRIDGE_MODEL", value_delimiter = ',', value_name = "NAME[@LABEL]")]
+    model: Vec<ListedModel>,
     #[command(flatten)]
     api: ApiArguments,
 }
@@ -178,6 +182,11 @@ impl Arguments {
     /// `INVALID_ARGUMENT` for what cannot be used.
     pub(super) fn into_config(self) -> Result<Config> {
         let mut config = self.api.into_config(self.upstream.into_config()?)?;
+        config.api.models = self.model;
+        let required = self.require_model.iter().map(String::as_str);
+        let sagemaker = config.api.sagemaker.as_ref().map(SageMaker::model);
+        let named: Vec<_> = required.chain(sagemaker).map(ListedModel::new).collect();
+        config.api.models.extend(named);
         config.server.require_models = self.require_model;
         Ok(config)
     }

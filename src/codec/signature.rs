@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::dtype;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::SignatureDefMap;
-use crate::proto::tensorflow::{DataType, SignatureDef, TensorInfo, TensorShapeProto};
+use crate::proto::tensorflow::{DataType, SignatureDef, TensorInfo};
 
 /// The signature that an empty or absent `signature_name` stands for.
 pub const DEFAULT_SIGNATURE: &str = "serving_default";
@@ -121,11 +121,12 @@ impl From<&SignatureDef> for Signature {
 
 impl Input {
     fn new(name: &str, info: &TensorInfo) -> Self {
-        let shape = info.tensor_shape.as_ref().and_then(known_dimensions);
-        Self { name: name.to_owned(), dtype: dtype::from_wire(info.dtype), shape }
+        Self { name: name.to_owned(), dtype: dtype::from_wire(info.dtype), shape: dimensions(info) }
     }
 }
 
-fn known_dimensions(shape: &TensorShapeProto) -> Option<Vec<i64>> {
-    (!shape.unknown_rank).then(|| shape.dim.iter().map(|dim| dim.size).collect())
+/// The dimensions of an input or output, -1 where any size will do; `None` if even the rank is open.
+pub(super) fn dimensions(info: &TensorInfo) -> Option<Vec<i64>> {
+    let shape = info.tensor_shape.as_ref().filter(|shape| !shape.unknown_rank)?;
+    Some(shape.dim.iter().map(|dim| dim.size).collect())
 }

@@ -21,11 +21,12 @@ use super::tally::Tally;
 use crate::record::{Part, Record, Size, Subject};
 
 /// What requests may ask for; the last one is for those that ask for nothing that there is.
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "predict",
     "classify",
     "regress",
     "multi_inference",
+    "models",
     "status",
     "metadata",
     "infer",

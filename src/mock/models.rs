@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::model::{Model, Program};
+use crate::config::ListedModel;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::ModelSpec;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
@@ -90,6 +91,17 @@ impl Models {
     /// Forgets a model as if it had never been there.
     pub fn remove(&self, name: &str) {
         self.write().remove(name);
+    }
+
+    /// The models with their labels, for a bridge in front of them.
+    #[must_use]
+    pub fn listed(&self) -> Vec<ListedModel> {
+        let models = self.read();
+        let listed = |model: &Model| ListedModel {
+            name: model.name.clone(),
+            labels: model.labels.keys().cloned().collect(),
+        };
+        models.values().map(listed).collect()
     }
 
     fn change<T>(&self, name: &str, change: impl FnOnce(&mut Model) -> T) -> Result<()> {

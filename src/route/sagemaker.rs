@@ -48,6 +48,12 @@ pub enum Verb {
 }
 
 impl SageMaker {
+    /// The model that they are for where the request names no other.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// Finds out what is asked for; `None` if the path is none of SageMaker's.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ use ring::digest;
 use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 
 use crate::error::{Error, Result};
+use crate::handler::Visible;
 use crate::route::Route;
 
 /// The other header that tokens come in.
@@ -121,6 +122,13 @@ impl Caller {
     /// `PERMISSION_DENIED` for a model that is not among those of the token.
     pub(crate) fn check(&self, route: &Route) -> Result<()> {
         route.target().map_or(Ok(()), |target| self.check_model(&target.name))
+    }
+
+    /// The models that the caller may see, where the answer is about several and not all are for it.
+    pub(crate) fn visible(&self, route: &Route) -> Option<Visible> {
+        let key = self.0.as_ref().filter(|key| *route == Route::Models && key.models.is_some())?;
+        let caller = Self(Some(Arc::clone(key)));
+        Some(Visible(Arc::new(move |name| caller.check_model(name).is_ok())))
     }
 
     /// Whether the caller may call a model.

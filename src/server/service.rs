@@ -188,6 +188,7 @@ async fn answer(
     exchange: &mut Exchange,
 ) -> (Response<Bytes>, Option<Arc<Account>>, Option<handler::Stream>) {
     let bridge = &state.bridge;
+    let mut request = request;
     let (method, uri) = (request.method(), request.uri().clone());
     let target = uri.path_and_query().map_or_else(|| uri.path(), http::uri::PathAndQuery::as_str);
     let sagemaker = bridge.api.sagemaker.as_ref();
@@ -196,6 +197,7 @@ async fn answer(
         Some(route) => Ok(route),
         None => route::parse(method, uri.path(), target),
     };
+    let mut visible = None;
     let route = match (caller, sagemaker.map(|_| find())) {
         // SageMaker has no token when it asks.
         (_, Some(Ok(Route::Ping))) => Ok(Route::Ping),
@@ -203,6 +205,7 @@ async fn answer(
             exchange.token = caller.token().map(str::to_owned);
             let route = found.unwrap_or_else(find)?;
             caller.check(&route)?;
+            visible = caller.visible(&route);
             Ok(route)
         }),
     };
@@ -217,6 +220,9 @@ async fn answer(
     };
     let origin = request.headers().get(ORIGIN).cloned();
     let pretty = bridge.api.pretty || wants_pretty(uri.query());
+    if let Some(is_visible) = visible {
+        request.extensions_mut().insert(is_visible);
+    }
     let mut result = bridge.handle(&route, request, &call).await;
     exchange.attempts = call.attempts();
     if pretty {

@@ -20,6 +20,7 @@ mod api;
 mod auth;
 mod backend;
 mod bridge;
+mod catalog;
 mod certificates;
 mod client;
 mod cluster;

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::dtype;
 use crate::codec::dtype as tensorflow;
-use crate::codec::signature::DEFAULT_SIGNATURE;
+use crate::codec::signature::{DEFAULT_SIGNATURE, dimensions};
 use crate::error::{Error, Result};
+use crate::proto::tensorflow::TensorInfo;
 use crate::proto::tensorflow::serving::SignatureDefMap;
-use crate::proto::tensorflow::{TensorInfo, TensorShapeProto};
 
 /// What the models run on, in Triton's word for it.
 pub const PLATFORM: &str = "tensorflow_savedmodel";
@@ -91,9 +91,7 @@ impl Tensor {
         let dtype = tensorflow::from_wire(info.dtype);
         let datatype = dtype::name(dtype)
             .map_or_else(|| tensorflow::name(dtype).to_ascii_uppercase(), ToOwned::to_owned);
-        let known = |shape: &&TensorShapeProto| !shape.unknown_rank;
-        let shape = info.tensor_shape.as_ref().filter(known);
-        let shape = shape.map_or_else(|| vec![-1], |shape| shape.dim.iter().map(|dim| dim.size).collect());
+        let shape = dimensions(info).unwrap_or_else(|| vec![-1]);
         Self { name: name.to_owned(), datatype, shape }
     }
 }
@@ -119,7 +117,7 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::proto::tensorflow::tensor_shape_proto::Dim;
-    use crate::proto::tensorflow::{DataType, SignatureDef};
+    use crate::proto::tensorflow::{DataType, SignatureDef, TensorShapeProto};
 
     #[test]
     fn models_are_described_by_their_signature() {
