@@ -5,6 +5,7 @@
 
 mod access;
 mod check;
+mod client;
 mod command_line;
 mod completions;
 mod demo;
@@ -15,9 +16,11 @@ mod limits;
 mod load;
 mod man;
 mod mock;
+mod models;
 mod serve;
 mod settings;
 mod streams;
+mod table;
 mod telemetry;
 mod token;
 mod upstream;
@@ -90,6 +93,8 @@ enum Command {
     Demo(Box<demo::Arguments>),
     /// Check the configuration as `serve` would, with the same flags, variables and file.
     CheckConfig(Box<check::Arguments>),
+    /// List the models that a bridge or a model server has.
+    Models(models::Arguments),
     /// Make a token for clients, and its entry for `--auth-file`.
     Token(token::Arguments),
     /// Ask the admin port of a bridge on this machine whether all is well: ends with 0 or 1.
@@ -175,6 +180,7 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::Mock(arguments) => mock::run(arguments, shutdown).await,
         Command::Demo(arguments) => demo::run(*arguments, shutdown).await,
         Command::CheckConfig(arguments) => check::run(*arguments, &parsed.matches, &parsed.from_file),
+        Command::Models(arguments) => models::run(arguments).await,
         Command::Token(arguments) => token::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
         Command::Completions(arguments) => {
@@ -183,6 +189,15 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         }
         Command::Man(arguments) => man::run(arguments),
     }
+}
+
+/// How a command says what it has found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// For people.
+    Text,
+    /// For programs: JSON.
+    Json,
 }
 
 /// Prints to the standard output. Nobody to read it is no reason to fail.

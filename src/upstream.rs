@@ -452,3 +452,14 @@ fn none_found() -> Error {
 pub fn check_tls(files: &UpstreamTls) -> std::io::Result<()> {
     tls::load(files).map(drop)
 }
+
+/// The settings with which a client of any protocol trusts the certificates of these files and shows ours.
+///
+/// # Errors
+///
+/// What cannot be read or used, with the name of the file.
+pub(crate) fn client_tls(files: &UpstreamTls) -> std::io::Result<rustls::ClientConfig> {
+    let mut config = tls::load(files)?;
+    config.alpn_protocols.clear();
+    Ok(config)
+}
