@@ -43,9 +43,9 @@ pub(super) fn select(reply: &PredictResponse, count: usize, outer: usize) -> Res
         }
         has_scores = true;
         let (indices, scores) = best(&Dense::new(name, tensor)?, count)?;
-        let name = |suffix: &str| if is_only { suffix.to_owned() } else { format!("{name}_{suffix}") };
-        put(&mut outputs, name("indices"), indices)?;
-        put(&mut outputs, name("scores"), scores)?;
+        let [places, values] = names(name, is_only);
+        put(&mut outputs, places, indices)?;
+        put(&mut outputs, values, scores)?;
     }
     if !has_scores {
         return Err(Error::invalid_argument(
@@ -53,6 +53,11 @@ pub(super) fn select(reply: &PredictResponse, count: usize, outer: usize) -> Res
         ));
     }
     Ok(PredictResponse { outputs, model_spec: reply.model_spec.clone() })
+}
+
+/// What the places and the scores of an output are called.
+pub(super) fn names(output: &str, is_only: bool) -> [String; 2] {
+    ["indices", "scores"].map(|suffix| if is_only { suffix.to_owned() } else { format!("{output}_{suffix}") })
 }
 
 /// About how many bytes choosing takes, and the text of what is chosen, for a reply of `size` bytes.

@@ -2,13 +2,15 @@
 
 mod body;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
 
 use self::body::{Asked, Inference};
 use super::body::{discard, read};
-use super::{Bridge, Reply, memory, version};
+use super::{Bridge, Reply, version};
 use crate::codec::body::Encoded;
 use crate::codec::inference::metadata::{self, Model};
 use crate::codec::media::MediaType;
@@ -56,9 +58,11 @@ impl Bridge {
         let (form, answer) = self.attempts(target, undecoded, known, None, call).await?;
         let reply = answer.into_tensors()?;
         let model_version = version(reply.model_spec.as_ref());
-        let name = target.name.clone();
-        let encode = move |reply, nan| form.encode(&name, &reply, nan);
-        let (encoded, json_length) = self.encode(reply, call, memory::of_text, encode).await?;
+        let (form, name) = (Arc::new(form), target.name.clone());
+        let room = |reply: &_, size| form.memory(reply, size);
+        let written = Arc::clone(&form);
+        let encode = move |reply, nan| written.encode(&name, &reply, nan);
+        let (encoded, json_length) = self.encode(reply, call, room, encode).await?;
         let reply = self.reply_of(encoded, model_version, call)?;
         Ok(Reply { json_length, ..reply })
     }

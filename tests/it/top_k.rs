@@ -86,3 +86,52 @@ async fn what_cannot_be_chosen_is_refused() {
         assert!(response.error().contains(phrase), "{body}: {}", response.text());
     }
 }
+
+#[tokio::test]
+async fn infer_has_them_too() {
+    const INFER: &str = "/v2/models/echo/infer";
+    let body = |parameters: &str, outputs: &str| {
+        format!(
+            r#"{{"inputs": [{{"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [0.5, 2.5, 1.5, 3.5, 3.5, 0.5]}}],
+                "parameters": {{{parameters}}}{outputs}}}"#
+        )
+    };
+    let reply = json!({
+        "model_name": "echo", "model_version": "1",
+        "outputs": [
+            { "name": "indices", "datatype": "INT32", "shape": [2, 2], "data": [1, 2, 0, 1] },
+            { "name": "scores", "datatype": "FP32", "shape": [2, 2], "data": [2.5, 1.5, 3.5, 3.5] },
+        ],
+    });
+    check(INFER, &body(r#""top_k": 2"#, ""), reply.clone()).await;
+    check(INFER, &body(r#""top_k": 2"#, r#", "outputs": [{"name": "x"}]"#), reply.clone()).await;
+    check("/v2/models/echo/infer?top_k=2", &body("", ""), reply).await;
+    // Of several outputs, those that have no scores stay.
+    let several = r#"{"parameters": {"signature_name": "mixed", "top_k": 1},
+        "outputs": [{"name": "s"}, {"name": "a"}],
+        "inputs": [{"name": "a", "shape": [2], "datatype": "FP32", "data": [1, 2]},
+                   {"name": "b", "shape": [1], "datatype": "INT64", "data": [3]},
+                   {"name": "s", "shape": [1], "datatype": "BYTES", "data": ["t"]}]}"#;
+    let expected = json!({
+        "model_name": "echo", "model_version": "1",
+        "outputs": [
+            { "name": "s", "datatype": "BYTES", "shape": [1], "data": ["t"] },
+            { "name": "a_indices", "datatype": "INT32", "shape": [1], "data": [1] },
+            { "name": "a_scores", "datatype": "FP32", "shape": [1], "data": [2.0] },
+        ],
+    });
+    check(INFER, several, expected).await;
+    let bridge = Bridge::start(Models::builtin()).await;
+    for (body, phrase) in [
+        (body(r#""top_k": 0"#, ""), "The parameter top_k must be a whole number from 1"),
+        (body(r#""top_k": "x""#, ""), "The parameter top_k must be an integer"),
+        (
+            several.replace(r#"{"name": "s"}, {"name": "a"}"#, r#"{"name": "s"}"#),
+            "'top_k' wants an output of floats",
+        ),
+    ] {
+        let response = bridge.connect().await.post(INFER, &body).await;
+        assert_eq!(response.status, 400, "{body}: {}", response.text());
+        assert!(response.error().contains(phrase), "{body}: {}", response.text());
+    }
+}

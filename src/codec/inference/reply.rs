@@ -16,6 +16,7 @@ use super::{dtype, raw};
 use crate::codec::dense::{Dense, Elements};
 use crate::codec::predict::check_surplus;
 use crate::codec::tensor::Printer;
+use crate::codec::top_k;
 use crate::codec::writer::{self, NanStyle};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::PredictResponse;
@@ -41,9 +42,19 @@ pub struct Encoded {
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` for a dtype that the protocol does not know and for strings that are no text and were
+/// `INVALID_ARGUMENT` if the best scores are wanted where there are none, for a dtype that the protocol does not know and for strings that are no text and were
 /// not asked for in binary form, `INTERNAL` if a tensor contradicts itself or an output is missing.
 pub fn encode(form: &Form, model_name: &str, reply: &PredictResponse, nan: NanStyle) -> Result<Encoded> {
+    match form.top_k {
+        Some(count) => {
+            let chosen = top_k::select(reply, count.get(), 0)?;
+            write(&form.of_chosen(&chosen), model_name, &chosen, nan)
+        }
+        None => write(form, model_name, reply, nan),
+    }
+}
+
+fn write(form: &Form, model_name: &str, reply: &PredictResponse, nan: NanStyle) -> Result<Encoded> {
     let outputs = outputs(form, reply, nan)?;
     let surplus = outputs.iter().map(|output| output.surplus).fold(0, usize::saturating_add);
     check_surplus(surplus)?;
@@ -251,6 +262,7 @@ mod tests {
         let form = Form {
             id: Some("1".to_owned()),
             outputs: vec![output("c_bytes", None), output("a", Some(true)), output("b", Some(false))],
+            top_k: None,
             binary: true,
         };
         let halves = r#"{"name":"c_bytes","datatype":"FP16","shape":[],"parameters":{"binary_data_size":2}}"#;

@@ -1,7 +1,7 @@
 //! A body of the protocol to tensors.
 //!
 //! ```text
-//! {"id": "1", "parameters": {"signature_name": "s", "binary_data_output": true},
+//! {"id": "1", "parameters": {"signature_name": "s", "binary_data_output": true, "top_k": 5},
 //!  "inputs": [{"name": "x", "shape": [2, 1], "datatype": "FP32", "data": [1.0, 2.0]},
 //!             {"name": "y", "shape": [2], "datatype": "INT8", "parameters": {"binary_data_size": 2}}],
 //!  "outputs": [{"name": "z", "parameters": {"binary_data": false}}]}
@@ -16,11 +16,12 @@ mod input;
 mod members;
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 
 use self::input::Input;
-use self::members::{boolean, is_null, list, object, string};
+use self::members::{boolean, integer, is_null, list, object, string};
 use super::dtype;
 use crate::codec::body::{Decoded, Rules};
 use crate::codec::fault::Fault;
@@ -29,7 +30,9 @@ use crate::codec::parameters::Parameters;
 use crate::codec::predict::{Inputs, check_input_shapes};
 use crate::codec::reader::Reader;
 use crate::codec::signature::{Signature, Signatures};
+use crate::codec::top_k;
 use crate::error::{Error, Result};
+use crate::proto::tensorflow::serving::PredictResponse;
 
 /// The most inputs, or outputs, that a body may name.
 pub(super) const MOST_TENSORS: usize = 4096;
@@ -43,6 +46,8 @@ pub struct Form {
     pub outputs: Vec<Output>,
     /// Whether outputs are binary that say nothing of it.
     pub binary: bool,
+    /// How many of the best scores are wanted in place of all.
+    pub top_k: Option<NonZeroUsize>,
 }
 
 /// An output that is wanted.
@@ -60,6 +65,29 @@ impl Form {
     pub fn of(outputs: &[String]) -> Self {
         let output = |name: &String| Output { name: name.clone(), binary: None };
         Self { outputs: outputs.iter().map(output).collect(), ..Self::default() }
+    }
+
+    /// The same with so many of the best scores, if a number is given.
+    #[must_use]
+    pub fn top(self, top_k: Option<NonZeroUsize>) -> Self {
+        Self { top_k, ..self }
+    }
+
+    /// How many bytes the text takes at the most while the JSON of a reply of `size` bytes is written.
+    #[must_use]
+    pub fn memory(&self, reply: &PredictResponse, size: usize) -> usize {
+        self.top_k.map_or(0, |count| top_k::memory(reply, count.get(), size))
+    }
+
+    /// The form for a reply that has places and scores where the outputs were that it names.
+    pub(super) fn of_chosen(&self, chosen: &PredictResponse) -> Self {
+        let outputs = self.outputs.iter().flat_map(|Output { name, binary }| {
+            let is_whole = chosen.outputs.contains_key(name);
+            let names = top_k::names(name, self.outputs.len() == 1);
+            let names = if is_whole { vec![name.clone()] } else { names.into() };
+            names.into_iter().map(|name| Output { name, binary: *binary })
+        });
+        Self { outputs: outputs.collect(), top_k: None, ..self.clone() }
     }
 }
 
@@ -128,7 +156,8 @@ pub fn decode(
     let mut seen = HashSet::new();
     outputs.retain(|output| seen.insert(output.name.clone()));
     let output_filter = outputs.iter().map(|output| output.name.clone()).collect();
-    let form = Form { id, outputs, binary: request.binary };
+    let top_k = request.top_k.or(parameters.top_k);
+    let form = Form { id, outputs, binary: request.binary, top_k };
     Ok(Decoded { signature_name, inputs, output_filter, form })
 }
 
@@ -189,6 +218,7 @@ struct Request {
     id: Option<String>,
     signature_name: Option<String>,
     binary: bool,
+    top_k: Option<NonZeroUsize>,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     /// Where the JSON ends, and white space behind it.
@@ -240,11 +270,21 @@ impl Request {
                     self.signature_name = Some(string(reader, "The signature's name")?);
                 }
                 b"binary_data_output" => self.binary = boolean(reader)?,
+                b"top_k" => self.top_k = Some(count(reader)?),
                 _ => reader.skip_value()?,
             }
             Ok(())
         })
     }
+}
+
+/// How many scores are wanted.
+fn count(reader: &mut Reader<'_>) -> Result<NonZeroUsize, Fault> {
+    reader.peek();
+    let start = reader.at;
+    let count = integer(reader, "The parameter top_k")?;
+    let count = usize::try_from(count).ok().and_then(NonZeroUsize::new);
+    count.ok_or_else(|| Fault::text(start, "The parameter top_k must be a whole number from 1"))
 }
 
 fn check_count(reader: &Reader<'_>, count: usize) -> Result<(), Fault> {

@@ -129,11 +129,13 @@ impl Undecoded for Inference {
             }));
         }
         let decoded = body::decode(agreement, &self.body, signatures, rules, None)?;
-        Ok(decoded.map(
-            |form, outputs| {
-                if is_json { Form::Protocol(request::Form::of(outputs)) } else { Form::Other(form) }
-            },
-        ))
+        Ok(decoded.map(|form, outputs| {
+            if is_json {
+                Form::Protocol(request::Form::of(outputs).top(agreement.parameters.top_k))
+            } else {
+                Form::Other(form)
+            }
+        }))
     }
 }
 
@@ -144,6 +146,15 @@ pub(super) enum Form {
 }
 
 impl Form {
+    /// How many bytes writing a reply of this many takes at the most.
+    pub(super) fn memory(&self, reply: &PredictResponse, size: usize) -> usize {
+        let text = memory::of_text(reply, size);
+        match self {
+            Self::Protocol(form) => text.saturating_add(form.memory(reply, size)),
+            Self::Other(form) => text.max(form.memory(reply, size)),
+        }
+    }
+
     /// Writes a reply; with the length of its JSON if binary data follows it.
     ///
     /// # Errors

@@ -80,7 +80,7 @@ fn binary_data_is_shared() {
     assert_eq!((decoded.signature_name.as_str(), decoded.output_filter.len()), ("two", 2));
     let output = |name: &str, binary| Output { name: name.to_owned(), binary };
     let outputs = vec![output("y", Some(false)), output("z", None)];
-    assert_eq!(decoded.form, Form { id: Some("a/1".to_owned()), outputs, binary: true });
+    assert_eq!(decoded.form, Form { id: Some("a/1".to_owned()), outputs, binary: true, top_k: None });
     assert_eq!(most_strings(&body, json.len(), &Limits::default()), 2);
     assert_eq!(most_strings(&body, body.len() + 1, &Limits::default()), 0);
 }
