@@ -7,7 +7,7 @@ use crate::config::StreamConfig;
 #[expect(clippy::struct_field_names, reason = "they are the names of the flags")]
 pub(super) struct StreamArguments {
     /// How many lines of an NDJSON body go to the model server in one call.
-    #[arg(long, env = "TFBRIDGE_STREAM_BATCH", default_value_t = 64, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "TFBRIDGE_STREAM_BATCH", default_value_t = 256, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     stream_batch: u16,
     /// How many such calls of one request are under way at once.
     #[arg(long, env = "TFBRIDGE_STREAM_WINDOW", default_value_t = 4, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]

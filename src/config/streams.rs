@@ -15,6 +15,6 @@ pub struct StreamConfig {
 
 impl Default for StreamConfig {
     fn default() -> Self {
-        Self { batch: 64, window: 4, buffer: 64 << 20, max_line: 16 << 20 }
+        Self { batch: 256, window: 4, buffer: 64 << 20, max_line: 16 << 20 }
     }
 }
