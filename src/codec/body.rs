@@ -114,6 +114,19 @@ pub struct Rules {
     pub check_shapes: bool,
 }
 
+/// What a body of another type than JSON is decoded from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    /// What the head and the query of the request say.
+    pub(super) agreement: &'a Agreement,
+    /// The body, whole.
+    pub(super) body: &'a Bytes,
+    /// What the model takes, if anybody knows.
+    pub(super) signatures: Option<&'a Signatures>,
+    /// How much the body may ask for.
+    pub(super) limits: &'a Limits,
+}
+
 /// Decodes a body of the type agreed on. Without `signatures` nobody knows what the model takes. Of a JSON
 /// body a [`Stream`] may have decoded the values already.
 ///
@@ -127,29 +140,26 @@ pub fn decode(
     rules: &Rules,
     stream: Option<Stream>,
 ) -> Result<Decoded> {
+    let given = Given { agreement, body, signatures, limits: &rules.limits };
     let mut decoded = match agreement.request {
         MediaType::Json => return decode_json(agreement, body, signatures, rules, stream),
-        MediaType::Csv => csv::decode(agreement, body, signatures, &rules.limits)?,
-        MediaType::Lines => decode_lines(agreement, body, signatures, &rules.limits)?,
-        MediaType::Multipart => multipart::decode(agreement, body, signatures, &rules.limits)?,
-        MediaType::Npy => npy::decode(agreement, body, signatures, &rules.limits)?,
-        MediaType::Npz => npz::decode(agreement, body, signatures, &rules.limits)?,
+        MediaType::Csv => csv::decode(&given)?,
+        MediaType::Lines => decode_lines(&given)?,
+        MediaType::Multipart => multipart::decode(&given)?,
+        MediaType::Npy => npy::decode(&given)?,
+        MediaType::Npz => npz::decode(&given)?,
         MediaType::Protobuf => protobuf::decode(agreement, body, rules)?,
         MediaType::Octets if octets::may_be_json(body) => {
             match decode_json(agreement, body, signatures, rules, None) {
                 Ok(decoded) => return Ok(decoded),
                 // An input of strings takes any bytes.
-                Err(error) => {
-                    octets::decode(agreement, body, signatures, &rules.limits).map_err(|_| error)?
-                }
+                Err(error) => octets::decode(&given).map_err(|_| error)?,
             }
         }
-        MediaType::Octets | MediaType::Image => {
-            match image::decode(agreement, body, signatures, &rules.limits)? {
-                Some(decoded) => decoded,
-                None => octets::decode(agreement, body, signatures, &rules.limits)?,
-            }
-        }
+        MediaType::Octets | MediaType::Image => match image::decode(&given)? {
+            Some(decoded) => decoded,
+            None => octets::decode(&given)?,
+        },
     };
     if decoded.output_filter.is_empty() {
         decoded.output_filter.clone_from(&agreement.parameters.outputs);
@@ -185,12 +195,8 @@ fn decode_json(
 }
 
 /// The lines of a body whose reply is no lines, and so is there at once.
-fn decode_lines(
-    agreement: &Agreement,
-    body: &Bytes,
-    signatures: Option<&Signatures>,
-    limits: &Limits,
-) -> Result<Decoded> {
+fn decode_lines(given: &Given<'_>) -> Result<Decoded> {
+    let Given { agreement, body, signatures, limits } = *given;
     let signatures = signatures.ok_or_else(untold)?;
     let (signature_name, signature) = signature(agreement, signatures)?;
     let inputs = lines::decode_whole(body, signature, limits)?;

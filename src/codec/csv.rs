@@ -9,14 +9,10 @@ pub(super) mod cell;
 mod columns;
 mod write;
 
-use bytes::Bytes;
 use csv_core::ReadFieldResult;
 
-use super::body::{Decoded, check_inputs, form, only_input, signature};
-use super::limits::Limits;
-use super::media::Agreement;
+use super::body::{Decoded, Given, check_inputs, form, only_input, signature};
 use super::predict::{Format, Inputs};
-use super::signature::Signatures;
 use crate::error::{Error, Result};
 use columns::Columns;
 pub(super) use write::encode;
@@ -29,12 +25,8 @@ pub(crate) const MOST_COLUMNS: usize = 1 << 18;
 /// # Errors
 ///
 /// `INVALID_ARGUMENT` with the line and the column.
-pub(super) fn decode(
-    agreement: &Agreement,
-    body: &Bytes,
-    signatures: Option<&Signatures>,
-    limits: &Limits,
-) -> Result<Decoded> {
+pub(super) fn decode(given: &Given<'_>) -> Result<Decoded> {
+    let Given { agreement, body, signatures, limits } = *given;
     let Some(signatures) = signatures else {
         return Err(Error::invalid_argument(
             "Nobody knows the inputs of this model, and so not what the columns of a text/csv body are",
@@ -128,9 +120,13 @@ impl<'a> Cells<'a> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::codec::dense::{Dense, Elements};
-    use crate::codec::signature::{Input, Signature};
+    use crate::codec::limits::Limits;
+    use crate::codec::media::Agreement;
+    use crate::codec::signature::{Input, Signature, Signatures};
     use crate::proto::tensorflow::DataType;
 
     type Wanted<'a> = &'a [(&'a str, DataType, Option<&'a [i64]>)];
@@ -146,7 +142,8 @@ mod tests {
         let agreement = Agreement::new(Some(content_type), [], Some(query))?;
         let limits = Limits { elements: 20, string_size: 10, ..Limits::default() };
         let body = Bytes::copy_from_slice(body.as_bytes());
-        decode(&agreement, &body, Some(&signatures), &limits).map(|decoded| decoded.inputs)
+        decode(&Given { agreement: &agreement, body: &body, signatures: Some(&signatures), limits: &limits })
+            .map(|decoded| decoded.inputs)
     }
 
     /// The shape of an input and its elements as text.

@@ -11,13 +11,10 @@
 mod picture;
 mod resize;
 
-use bytes::Bytes;
-
-use super::body::{Decoded, form, only_input, signature};
+use super::body::{Decoded, Given, form, only_input, signature};
 use super::dense::{Dense, Elements};
 use super::dtype;
 use super::half::{BFLOAT16, HALF};
-use super::limits::Limits;
 use super::media::{Agreement, MediaType};
 use super::predict::{Format, Inputs};
 use super::signature::{Input, Signature, Signatures};
@@ -32,12 +29,8 @@ use picture::{Channels, Picture};
 ///
 /// `INVALID_ARGUMENT` if it is not clear which input is meant, its shape or dtype is none of a picture, or the
 /// picture cannot be read or is too large.
-pub(super) fn decode(
-    agreement: &Agreement,
-    body: &Bytes,
-    signatures: Option<&Signatures>,
-    limits: &Limits,
-) -> Result<Option<Decoded>> {
+pub(super) fn decode(given: &Given<'_>) -> Result<Option<Decoded>> {
+    let Given { agreement, body, signatures, limits } = *given;
     let Some(signatures) = signatures else { return Ok(None) };
     let (signature_name, signature) = signature(agreement, signatures)?;
     let Some((name, target)) = target(agreement, body, signature)? else { return Ok(None) };
@@ -178,7 +171,10 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::codec::limits::Limits;
 
     /// A PNG file of these samples.
     fn png(height: u32, width: u32, color: png::ColorType, depth: png::BitDepth, samples: &[u8]) -> Bytes {
@@ -200,7 +196,8 @@ mod tests {
         let input = Input { name: "x".to_owned(), dtype, shape: shape.map(<[i64]>::to_vec) };
         let signatures = Signatures::from_iter([("serving_default".to_owned(), Signature::new(vec![input]))]);
         let agreement = Agreement::new(Some("image/png"), [], Some(query))?;
-        let decoded = decode(&agreement, file, Some(&signatures), limits);
+        let decoded =
+            decode(&Given { agreement: &agreement, body: file, signatures: Some(&signatures), limits });
         if let Ok(Some(decoded)) = &decoded {
             let taken = decoded.inputs["x"].tensor_content.len();
             assert!(memory(&agreement, file, Some(&signatures)) > taken);
@@ -281,7 +278,16 @@ mod tests {
         let strings = decoded(&file, DataType::DtString, None, "", &Limits::default());
         assert_eq!(strings.unwrap(), None);
         let agreement = Agreement::new(Some("application/octet-stream"), [], None).unwrap();
-        assert_eq!(decode(&agreement, &file, None, &Limits::default()).unwrap(), None);
+        assert_eq!(
+            decode(&Given {
+                agreement: &agreement,
+                body: &file,
+                signatures: None,
+                limits: &Limits::default()
+            })
+            .unwrap(),
+            None
+        );
         assert_eq!(memory(&agreement, &file, None), 0);
     }
 

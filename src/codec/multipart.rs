@@ -6,21 +6,19 @@
 
 mod parts;
 
-use bytes::Bytes;
-
-use super::body::{Decoded, check_inputs, form, signature};
+use super::body::{Decoded, Given, check_inputs, form, signature};
 use super::cast::cast;
 use super::column::Column;
 use super::csv::cell;
 use super::dense::{Dense, Elements};
 use super::dtype;
 use super::limits::Limits;
-use super::media::{Agreement, MediaType};
+use super::media::MediaType;
 use super::npy;
 use super::predict::{Format, Inputs};
 use super::reader::Reader;
 use super::rows;
-use super::signature::{Input, Signatures};
+use super::signature::Input;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::{DataType, TensorProto};
 pub(crate) use parts::MOST_PARTS;
@@ -31,12 +29,8 @@ use parts::Part;
 /// # Errors
 ///
 /// `INVALID_ARGUMENT` with the part that cannot be meant, or for what is no form.
-pub(super) fn decode(
-    agreement: &Agreement,
-    body: &Bytes,
-    signatures: Option<&Signatures>,
-    limits: &Limits,
-) -> Result<Decoded> {
+pub(super) fn decode(given: &Given<'_>) -> Result<Decoded> {
+    let Given { agreement, body, signatures, limits } = *given;
     let boundary = agreement.content_parameter("boundary").unwrap_or_default();
     let mut parts = parts::parts(body, &boundary)?;
     // The parts of a name keep their order.
@@ -176,8 +170,11 @@ pub(crate) fn room(body: &[u8], widest: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::codec::signature::Signature;
+    use crate::codec::media::Agreement;
+    use crate::codec::signature::{Signature, Signatures};
 
     fn form_of(parts: &[(&str, &[u8])]) -> Bytes {
         let mut body = Vec::new();
@@ -207,7 +204,13 @@ mod tests {
         let signatures = Signatures::from_iter([("serving_default".to_owned(), signature)]);
         let agreement = Agreement::new(Some("multipart/form-data; boundary=AaB"), [], None)?;
         let limits = Limits { string_size: 200, ..Limits::default() };
-        decode(&agreement, body, is_told.then_some(&signatures), &limits).map(|decoded| decoded.inputs)
+        decode(&Given {
+            agreement: &agreement,
+            body,
+            signatures: is_told.then_some(&signatures),
+            limits: &limits,
+        })
+        .map(|decoded| decoded.inputs)
     }
 
     fn array(values: &[i8]) -> Vec<u8> {

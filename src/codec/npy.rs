@@ -8,14 +8,12 @@ mod header;
 
 use bytes::Bytes;
 
-use super::body::{Decoded, form, only_input, signature, told_input};
+use super::body::{Decoded, Given, form, only_input, signature, told_input};
 use super::cast::{cast, place};
 use super::dense::{Dense, Elements};
 use super::dtype;
 use super::limits::Limits;
-use super::media::Agreement;
 use super::predict::{Format, Inputs};
-use super::signature::Signatures;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::{DataType, TensorProto};
 use header::Header;
@@ -31,12 +29,8 @@ const MAX_PADDING: usize = 1 << 28;
 ///
 /// `INVALID_ARGUMENT` for what is no such array, one that the input cannot take, or if it is not clear which
 /// input is meant.
-pub(super) fn decode(
-    agreement: &Agreement,
-    body: &Bytes,
-    signatures: Option<&Signatures>,
-    limits: &Limits,
-) -> Result<Decoded> {
+pub(super) fn decode(given: &Given<'_>) -> Result<Decoded> {
+    let Given { agreement, body, signatures, limits } = *given;
     let (signature_name, name, dtype) = if let Some(signatures) = signatures {
         let (signature_name, signature) = signature(agreement, signatures)?;
         let input = only_input(agreement, signature)?;

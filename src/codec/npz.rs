@@ -10,13 +10,10 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::body::{Decoded, check_inputs, form, signature};
+use super::body::{Decoded, Given, check_inputs, form, signature};
 use super::cast::cast;
-use super::limits::Limits;
-use super::media::Agreement;
 use super::npy;
 use super::predict::{Format, Inputs};
-use super::signature::Signatures;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
 
@@ -29,12 +26,8 @@ const SUFFIX: &str = ".npy";
 ///
 /// `INVALID_ARGUMENT` for what is no archive of arrays or not of those that the signature takes, 413 for one
 /// that inflates to more than it may.
-pub(super) fn decode(
-    agreement: &Agreement,
-    body: &Bytes,
-    signatures: Option<&Signatures>,
-    limits: &Limits,
-) -> Result<Decoded> {
+pub(super) fn decode(given: &Given<'_>) -> Result<Decoded> {
+    let Given { agreement, body, signatures, limits } = *given;
     let mut signature_name = agreement.parameters.signature_name.clone().unwrap_or_default();
     let mut known = None;
     if let Some(signatures) = signatures {
@@ -86,7 +79,9 @@ pub(crate) fn room(body: &Bytes, widest: usize, inflated: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::signature::{Input, Signature};
+    use crate::codec::limits::Limits;
+    use crate::codec::media::Agreement;
+    use crate::codec::signature::{Input, Signature, Signatures};
     use crate::proto::tensorflow::DataType;
 
     fn tensor(content: &[u8]) -> TensorProto {
@@ -104,7 +99,13 @@ mod tests {
         let signature = Signature::new(inputs.iter().map(input).collect());
         let signatures = Signatures::from_iter([("serving_default".to_owned(), signature)]);
         let agreement = Agreement::new(Some("application/x-npz"), [], None)?;
-        decode(&agreement, body, Some(&signatures), &Limits::default()).map(|decoded| decoded.inputs)
+        decode(&Given {
+            agreement: &agreement,
+            body,
+            signatures: Some(&signatures),
+            limits: &Limits::default(),
+        })
+        .map(|decoded| decoded.inputs)
     }
 
     #[test]

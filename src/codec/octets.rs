@@ -1,14 +1,9 @@
 //! A body that is the value of one string input, such as a picture for a model that decodes it itself.
 
-use bytes::Bytes;
-
-use super::body::{Decoded, form, only_input, signature, told_input};
+use super::body::{Decoded, Given, form, only_input, signature, told_input};
 use super::dense::{Dense, Elements};
 use super::dtype;
-use super::limits::Limits;
-use super::media::Agreement;
 use super::predict::{Format, Inputs};
-use super::signature::Signatures;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::DataType;
 
@@ -24,12 +19,8 @@ pub(crate) fn may_be_json(body: &[u8]) -> bool {
 ///
 /// `INVALID_ARGUMENT` if it is not clear which input is meant, that input takes no strings, or the body is
 /// longer than a string may be.
-pub(super) fn decode(
-    agreement: &Agreement,
-    body: &Bytes,
-    signatures: Option<&Signatures>,
-    limits: &Limits,
-) -> Result<Decoded> {
+pub(super) fn decode(given: &Given<'_>) -> Result<Decoded> {
+    let Given { agreement, body, signatures, limits } = *given;
     let (signature_name, name, is_scalar) = if let Some(signatures) = signatures {
         let (signature_name, signature) = signature(agreement, signatures)?;
         let input = only_input(agreement, signature)?;
@@ -60,8 +51,12 @@ pub(super) fn decode(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::codec::signature::{Input, Signature};
+    use crate::codec::limits::Limits;
+    use crate::codec::media::Agreement;
+    use crate::codec::signature::{Input, Signature, Signatures};
 
     fn decoded(dtype: DataType, shape: Option<&[i64]>, query: &str) -> Result<Decoded> {
         let input = |name: &str| Input { name: name.to_owned(), dtype, shape: shape.map(<[i64]>::to_vec) };
@@ -71,7 +66,12 @@ mod tests {
         ]);
         let agreement = Agreement::new(Some("image/png"), [], Some(query))?;
         let limits = Limits { string_size: 5, ..Limits::default() };
-        decode(&agreement, &Bytes::from_static(b"\x89PNG"), Some(&signatures), &limits)
+        decode(&Given {
+            agreement: &agreement,
+            body: &Bytes::from_static(b"\x89PNG"),
+            signatures: Some(&signatures),
+            limits: &limits,
+        })
     }
 
     #[test]
