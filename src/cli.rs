@@ -179,7 +179,9 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::Serve(arguments) => serve::run(*arguments, move || command_line.config(), shutdown).await,
         Command::Mock(arguments) => mock::run(arguments, shutdown).await,
         Command::Demo(arguments) => demo::run(*arguments, shutdown).await,
-        Command::CheckConfig(arguments) => check::run(*arguments, &parsed.matches, &parsed.from_file),
+        Command::CheckConfig(arguments) => {
+            check::run(*arguments, &parsed.matches, &parsed.from_file, &parsed.routes)
+        }
         Command::Models(arguments) => models::run(arguments).await,
         Command::Token(arguments) => token::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,

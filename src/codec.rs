@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`media`] | headers and a query | the types of body and reply, and [`parameters`] |
 //! | [`body`] | a predict body of any type | tensors, and tensors back to a reply of any type |
+//! | [`custom`] | a body of a route of one's own | tensors, and tensors back to its reply |
 //! | [`protobuf`] | a `PredictRequest` | the same, for another model |
 //! | [`predict`] | `instances` or `inputs` | tensors, and tensors back to `predictions` or `outputs` |
 //! | [`example`] | `examples` | `tf.Example`s, also as strings for predict, and results back to `results` |
@@ -26,6 +27,7 @@ mod cast;
 pub mod catalog;
 mod column;
 pub(crate) mod csv;
+pub mod custom;
 mod dense;
 mod document;
 pub mod dtype;

@@ -2,6 +2,7 @@
 
 mod access;
 mod backend;
+mod custom;
 mod models;
 mod server;
 mod streams;
@@ -19,6 +20,7 @@ use crate::codec::{Limits, NanStyle};
 use crate::route::sagemaker::SageMaker;
 pub use access::{AccessConfig, AllowedOrigin, CorsConfig};
 pub use backend::{Backend, Place, Resolver};
+pub use custom::{CustomRoute, CustomRoutes};
 pub use models::ListedModel;
 pub use server::{Listen, ServerConfig, ServerTls};
 pub use streams::StreamConfig;
@@ -87,6 +89,8 @@ pub struct ApiConfig {
     pub sagemaker: Option<SageMaker>,
     /// The models that can be listed before anybody asks for them.
     pub models: Vec<ListedModel>,
+    /// Paths with a layout of their own.
+    pub routes: CustomRoutes,
 }
 
 /// The gRPC side.
@@ -162,6 +166,7 @@ impl Default for ApiConfig {
             version_zero_is_latest: false,
             sagemaker: None,
             models: Vec::new(),
+            routes: CustomRoutes::default(),
         }
     }
 }

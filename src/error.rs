@@ -58,6 +58,11 @@ impl Error {
         Self::new(Code::Internal, message)
     }
 
+    /// What the bridge is told to do with requests does not fit the model: 500. The client can do nothing about it.
+    pub fn misconfigured(message: impl Into<String>) -> Self {
+        Self::new(Code::FailedPrecondition, message).with_status(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
     /// Nobody can answer right now: 503.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Code::Unavailable, message)

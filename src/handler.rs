@@ -9,6 +9,7 @@ mod attempts;
 pub(crate) mod body;
 mod catalog;
 mod context;
+mod custom;
 pub(crate) mod grpc;
 mod inference;
 mod inflate;
@@ -205,6 +206,7 @@ impl Bridge {
             Route::Models => self.models(&request, call).await,
             Route::Metrics => self.metrics_text().map(|text| Reply::new("text/plain; charset=utf-8", text)),
             Route::Ping => self.ping().await,
+            Route::Custom(route) => self.custom(route, request, call).await,
             Route::Invoke(invocation) => self.invoke(invocation, request, call).await,
             Route::Preflight => Ok(Reply::new("", Bytes::new())),
         }

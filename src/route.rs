@@ -8,15 +8,19 @@
 //! GET  /v1/models/NAME[/versions/DIGITS | /labels/LABEL][/metadata]
 //! ```
 //!
-//! That of the Open Inference Protocol, under `/v2`, is in `inference`.
+//! That of the Open Inference Protocol, under `/v2`, is in `inference`, paths from the configuration are in `custom`.
 
 mod inference;
 
+pub mod custom;
 pub mod sagemaker;
+
+use std::sync::Arc;
 
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::config::CustomRoute;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::ModelSpec;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
@@ -54,7 +58,9 @@ pub enum Route {
     ServerLive,
     /// Whether this server can answer.
     ServerReady,
-    /// A CORS preflight for anything under `/v1/` or `/v2`.
+    /// Run a signature on a body that the configuration lays out.
+    Custom(Arc<CustomRoute>),
+    /// A CORS preflight for anything under `/v1/` or `/v2`, or a route of one's own.
     Preflight,
     /// The metrics of this process.
     Metrics,
@@ -82,6 +88,7 @@ impl Route {
             Self::ServerMetadata => "server_metadata",
             Self::ServerLive => "server_live",
             Self::ServerReady => "server_ready",
+            Self::Custom(_) => "route",
             Self::Preflight => "preflight",
             Self::Metrics => "metrics",
             Self::Ping => "ping",
@@ -102,6 +109,7 @@ impl Route {
             | Self::Infer(target)
             | Self::ModelMetadata(target)
             | Self::ModelReady(target) => Some(target),
+            Self::Custom(route) => Some(&route.target),
             Self::Invoke(invocation) => Some(&invocation.target),
             Self::Models
             | Self::ServerMetadata

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
+use super::file::routes::Routes;
 use super::{serve, settings};
 use crate::error::Result;
 
@@ -27,8 +28,13 @@ pub(super) struct Arguments {
 }
 
 /// Checks the configuration, and says so. `matches` are what the arguments were made from, with the
-/// settings `from_file` among them.
-pub(super) fn run(arguments: Arguments, matches: &ArgMatches, from_file: &[String]) -> Result<()> {
+/// settings `from_file` among them; `routes` are from there, too.
+pub(super) fn run(
+    arguments: Arguments,
+    matches: &ArgMatches,
+    from_file: &[String],
+    routes: &Routes,
+) -> Result<()> {
     if arguments.example {
         super::print(&settings::example());
         return Ok(());
@@ -38,7 +44,7 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches, from_file: &[Strin
     arguments.serve.into_config()?;
     let text = if arguments.print {
         // The first line is a comment here, so that all of it is a file again.
-        format!("# {name}: ok\n{}", settings::effective(matches, from_file))
+        format!("# {name}: ok\n{}", settings::effective(matches, from_file, routes))
     } else {
         format!("{name}: ok\n")
     };

@@ -12,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _};
 
+use super::file::routes::Routes;
 use super::file::{self, File};
 use super::{Arguments, Command, settings};
 use crate::config::Config;
@@ -29,6 +30,8 @@ pub(super) struct Parsed {
     pub(super) matches: ArgMatches,
     /// The long names of the flags whose values are from the file.
     pub(super) from_file: Vec<String>,
+    /// The routes of one's own, which only a file can have.
+    pub(super) routes: Routes,
 }
 
 impl CommandLine {
@@ -50,12 +53,13 @@ impl CommandLine {
     /// `INVALID_ARGUMENT` for whatever the program would not start with.
     pub fn config(&self) -> Result<Config> {
         let parsed = self.parse().map_err(|error| Error::invalid_argument(message(&error)))?;
-        let settings = settings::shown(&parsed.matches);
-        let config = match parsed.arguments.command {
+        let settings = settings::shown(&parsed.matches, &parsed.routes);
+        let mut config = match parsed.arguments.command {
             Command::Serve(arguments) => arguments.into_config(),
             Command::CheckConfig(arguments) => arguments.serve.into_config(),
             _ => Err(Error::invalid_argument("Only serve has a configuration")),
         }?;
+        config.api.routes = parsed.routes.checked;
         Ok(Config { settings, ..config })
     }
 
@@ -65,11 +69,11 @@ impl CommandLine {
         let misses = |error: &clap::Error| error.kind() == ErrorKind::MissingRequiredArgument;
         let draft = match &strict {
             Err(error) if misses(error) => &command().ignore_errors(true).try_get_matches_from(&self.0)?,
-            Err(_) => return Parsed::new(strict?, Vec::new()),
+            Err(_) => return Parsed::new(strict?, Vec::new(), Routes::default()),
             Ok(matches) => matches,
         };
         let Some((path, given)) = configuration_file(draft) else {
-            return Parsed::new(strict?, Vec::new());
+            return Parsed::new(strict?, Vec::new(), Routes::default());
         };
         let file = File::read(&path)?;
         let settings = file.settings.iter().filter(|setting| !is_given(given, &setting.argument));
@@ -83,14 +87,15 @@ impl CommandLine {
             Ok(_) => file::complaint(&path, None, &message(&error)),
             Err(_) => error,
         })?;
-        Parsed::new(matches, settings.into_iter().map(|setting| setting.name.clone()).collect())
+        let from_file = settings.into_iter().map(|setting| setting.name.clone()).collect();
+        Parsed::new(matches, from_file, file.routes)
     }
 }
 
 impl Parsed {
-    fn new(matches: ArgMatches, from_file: Vec<String>) -> Result<Self, clap::Error> {
+    fn new(matches: ArgMatches, from_file: Vec<String>, routes: Routes) -> Result<Self, clap::Error> {
         let arguments = Arguments::from_arg_matches(&matches)?;
-        Ok(Self { arguments, matches, from_file })
+        Ok(Self { arguments, matches, from_file, routes })
     }
 }
 

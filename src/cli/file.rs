@@ -1,7 +1,10 @@
 //! The configuration file: TOML with a key for every flag of `serve`.
 //!
-//! It knows no keys of its own, only the flags that clap knows, and their parsers check the values.
+//! It knows no keys of its own but the tables of `routes`, only the flags that clap knows, and their parsers check
+//! the values.
 //! It never decides what counts for more than the file.
+
+pub(super) mod routes;
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -13,6 +16,7 @@ use clap::error::{ContextKind, ErrorKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use self::routes::Routes;
 use super::command_line;
 
 /// A configuration file whose keys and values have been checked one by one.
@@ -20,6 +24,8 @@ use super::command_line;
 pub(super) struct File {
     /// In the order of the file.
     pub(super) settings: Vec<Setting>,
+    /// The tables `[[route]]`.
+    pub(super) routes: Routes,
 }
 
 /// A key and its values.
@@ -54,14 +60,19 @@ impl File {
         entries.sort_by_key(|(key, _)| key.span().start);
         let arguments = command_line::settable();
         let mut settings: Vec<Setting> = Vec::new();
+        let mut routes = Routes::default();
         for (key, value) in entries {
+            if key.get_ref().as_ref() == routes::KEY {
+                routes = place.routes(&value)?;
+                continue;
+            }
             let setting = place.setting(&arguments, &key, &value)?;
             if settings.iter().any(|earlier| earlier.name == setting.name) {
                 return Err(place.complaint(&key.span(), &format!("duplicate key \"{}\"", setting.name)));
             }
             settings.push(setting);
         }
-        let file = Self { settings };
+        let file = Self { settings, routes };
         file.check(path)?;
         Ok(file)
     }
@@ -116,9 +127,8 @@ impl Place<'_> {
     ) -> Result<Setting, clap::Error> {
         let name = key.get_ref().as_ref().replace('_', "-");
         let Some(argument) = arguments.iter().find(|argument| argument.get_long() == Some(&name)) else {
-            let suggestion = suggestion(arguments, &name)
-                .map(|known| format!("; did you mean \"{known}\"?"))
-                .unwrap_or_default();
+            let known = arguments.iter().filter_map(Arg::get_long).chain([routes::KEY]);
+            let suggestion = suggestion(known, &name);
             let problem = format!("unknown key \"{}\"{suggestion}", key.get_ref().as_ref());
             return Err(self.complaint(&key.span(), &problem));
         };
@@ -185,15 +195,15 @@ fn text(argument: &Arg, value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// The key that was probably meant.
-fn suggestion<'a>(arguments: &'a [Arg], name: &str) -> Option<&'a str> {
+/// The key that was probably meant, as the end of a message.
+fn suggestion<'a>(known: impl Iterator<Item = &'a str>, name: &str) -> String {
     let name = name.to_lowercase();
     let similarity = |known: &str| strsim::jaro_winkler(known, &name);
-    arguments
-        .iter()
-        .filter_map(Arg::get_long)
+    known
         .filter(|known| similarity(known) > 0.8)
         .max_by(|one, other| similarity(one).total_cmp(&similarity(other)))
+        .map(|known| format!("; did you mean \"{known}\"?"))
+        .unwrap_or_default()
 }
 
 fn with_expected(problem: &str, argument: &Arg) -> String {

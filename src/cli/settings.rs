@@ -9,10 +9,11 @@ use clap::{Arg, ArgMatches};
 use toml::Value;
 
 use super::command_line;
+use super::file::routes::{self, Routes};
 use super::file::{is_list, is_of, is_text, value_name};
 
 /// The settings of `serve` in effect. `from_file` are the names of those that the file has.
-pub(super) fn effective(matches: &ArgMatches, from_file: &[String]) -> String {
+pub(super) fn effective(matches: &ArgMatches, from_file: &[String], routes: &Routes) -> String {
     let mut text = String::new();
     let Some((_, matches)) = matches.subcommand() else { return text };
     for argument in command_line::settable() {
@@ -23,18 +24,18 @@ pub(super) fn effective(matches: &ArgMatches, from_file: &[String]) -> String {
             None => writeln!(text, "# {name} is not set"),
         };
     }
-    text
+    text + &routes.to_toml()
 }
 
 /// The settings of `serve` in effect as JSON, without secrets: the names and passwords in addresses.
-pub(super) fn shown(matches: &ArgMatches) -> serde_json::Value {
+pub(super) fn shown(matches: &ArgMatches, routes: &Routes) -> serde_json::Value {
     let Some((_, matches)) = matches.subcommand() else { return serde_json::Value::Null };
     let arguments = command_line::settable();
     let settings = arguments.iter().filter_map(|argument| {
         let value = without_secrets(value(argument, matches)?);
         Some((argument.get_long()?.to_owned(), serde_json::to_value(value).ok()?))
     });
-    settings.collect()
+    settings.chain(routes.to_json()).collect()
 }
 
 fn without_secrets(value: Value) -> Value {
@@ -77,7 +78,7 @@ pub(super) fn example() -> String {
             writeln!(text, "\n# {sentence}.\n#{name} = {}", to_toml(&argument, defaults))
         };
     }
-    text
+    text + routes::EXAMPLE
 }
 
 /// The values in a default, which is one text for all.

@@ -38,12 +38,13 @@ use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
 pub use guess::decode_guessed;
 pub(super) use guess::decode_guessed_named;
-pub(crate) use reply::check_surplus;
 pub use reply::encode;
-pub(crate) use reply::encode_lines;
+pub(super) use reply::{Named, prepare, write_columns, write_only_row, write_rows};
+pub(crate) use reply::{check_surplus, encode_lines};
 pub(crate) use row::decode_rows;
 pub(crate) use shapes::check_input_shapes;
 pub use shapes::check_shapes;
+pub(super) use shapes::check_shapes_at;
 
 /// How a predict body is laid out, and so its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,16 @@ pub enum Format {
     Row,
     /// `inputs` in, `outputs` out.
     Columnar,
+}
+
+impl Format {
+    /// The member of a body that has the values.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Row => "instances",
+            Self::Columnar => "inputs",
+        }
+    }
 }
 
 /// A decoded predict body.
@@ -115,7 +126,7 @@ pub(super) fn decode_named(
             }
             // Without its signature the value cannot be decoded, only checked.
             let Ok(signature) = signatures.get(name) else { return reader.skip_value() };
-            let result = decode_values(reader, body, format, signature);
+            let result = decode_values(reader, body, format, signature, format.key());
             if let Err(fault) = &result {
                 // What is no JSON further on comes first.
                 if fault.ends_text() {
@@ -155,7 +166,10 @@ pub(super) fn decode_named(
     let (output_filter, top_k) = members.wishes(body)?;
     let inputs = match attempt {
         Some((name, result)) if name == signature_name => result,
-        _ => decode_values(&mut Reader::inside(body, start, 1, limits), body, format, signature),
+        _ => {
+            let mut reader = Reader::inside(body, start, 1, limits);
+            decode_values(&mut reader, body, format, signature, format.key())
+        }
     };
     match inputs {
         Ok(inputs) => Ok(Predict { signature_name, format, inputs, output_filter, top_k }),
@@ -181,15 +195,17 @@ pub fn check(body: &[u8], limits: &Limits) -> Result<()> {
 /// The tensors of a request by the names of their inputs.
 pub(crate) type Inputs = HashMap<String, TensorProto>;
 
-fn decode_values(
+/// Decodes the values at the reader's position, which messages call `key`.
+pub(super) fn decode_values(
     reader: &mut Reader<'_>,
     body: &Bytes,
     format: Format,
     signature: &Signature,
+    key: &str,
 ) -> Result<Inputs, Fault> {
     match format {
-        Format::Row => row::decode(reader, body, signature),
-        Format::Columnar => columnar::decode(reader, body, signature),
+        Format::Row => row::decode(reader, body, signature, key),
+        Format::Columnar => columnar::decode(reader, body, signature, key),
     }
 }
 

@@ -21,7 +21,7 @@ use super::tally::Tally;
 use crate::record::{Part, Record, Size, Subject};
 
 /// What requests may ask for; the last one is for those that ask for nothing that there is.
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "predict",
     "classify",
     "regress",
@@ -39,6 +39,7 @@ const VERBS: [&str; 18] = [
     "preflight",
     "ping",
     "invocations",
+    "route",
     "none",
 ];
 

@@ -17,7 +17,6 @@ use super::response;
 use super::watch::{self, Noted, Watch};
 use crate::config::AccessConfig;
 use crate::error::Result;
-use crate::route;
 use crate::upstream::Account;
 
 /// How often the file with the tokens is looked at.
@@ -81,18 +80,16 @@ impl Access {
         Some(cors.preflight(origin).unwrap_or_else(|error| response::error_response(&error)))
     }
 
-    /// Who sends a request. The token is taken out of it, so that nobody else gets to see it.
+    /// Who sends a request, to an API or not. The token is taken out of it, so that nobody else gets to see it.
     ///
     /// # Errors
     ///
     /// `UNAUTHENTICATED` if the token is missing or unknown.
-    pub(super) fn authenticate<B>(&self, request: &mut Request<B>) -> Result<Caller> {
+    pub(super) fn authenticate<B>(&self, request: &mut Request<B>, is_api: bool) -> Result<Caller> {
         match &self.keys {
             None => Ok(Caller::default()),
             // Browsers ask without a token, and what TensorFlow Serving answers them tells nothing.
-            Some(_) if cors::preflight_origin(request).is_some() && route::is_api(request.uri().path()) => {
-                Ok(Caller::default())
-            }
+            Some(_) if is_api && cors::preflight_origin(request).is_some() => Ok(Caller::default()),
             Some(keys) => keys.authenticate(request.headers_mut()),
         }
     }
@@ -143,7 +140,7 @@ mod tests {
         let config = |name| AccessConfig { auth_file: Some(path(name)), ..AccessConfig::default() };
         let lets_in = |access: &Access| {
             let request = Request::builder().header("x-api-key", "one").body(());
-            access.authenticate(&mut request.unwrap()).is_ok()
+            access.authenticate(&mut request.unwrap(), true).is_ok()
         };
         let first = Access::start(&config("tokens"), &[], None);
         assert!(lets_in(&first));

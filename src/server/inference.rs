@@ -112,7 +112,7 @@ pub(super) async fn respond(
         let held = Held::new(exchange, None);
         return response.map(|bytes| Body::whole(client.owe(bytes, Some(held)), HeaderMap::new()));
     }
-    let caller = state.access.authenticate(&mut request);
+    let caller = state.access.authenticate(&mut request, false);
     let asked = caller.and_then(|caller| {
         exchange.token = caller.token().map(str::to_owned);
         Ok((Rpc::of(request.uri().path())?, caller))

@@ -158,11 +158,12 @@ async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> 
     let id = request_id::take(request.headers_mut());
     exchange.request_id = Some(id.clone());
     exchange.begin_trace(state.tracer.as_ref(), request.headers_mut());
-    let is_api = route::is_api(request.uri().path());
+    let path = request.uri().path();
+    let is_api = route::is_api(path) || bridge.api.routes.get(path).is_some();
     let asked = access.asked(request.headers());
     let caller = match access.preflight(&request) {
         Some(response) => Err(response),
-        None => Ok(access.authenticate(&mut request)),
+        None => Ok(access.authenticate(&mut request, is_api)),
     };
     let (mut response, memory, stream) = match caller {
         Err(response) => {
@@ -193,9 +194,14 @@ async fn answer(
     let target = uri.path_and_query().map_or_else(|| uri.path(), http::uri::PathAndQuery::as_str);
     let sagemaker = bridge.api.sagemaker.as_ref();
     let attributes = request.headers().get(sagemaker::ATTRIBUTES).and_then(|value| value.to_str().ok());
-    let find = || match sagemaker.map_or(Ok(None), |it| it.route(method, uri.path(), attributes))? {
-        Some(route) => Ok(route),
-        None => route::parse(method, uri.path(), target),
+    let find = || {
+        if let Some(route) = bridge.api.routes.route(method, uri.path())? {
+            return Ok(route);
+        }
+        match sagemaker.map_or(Ok(None), |it| it.route(method, uri.path(), attributes))? {
+            Some(route) => Ok(route),
+            None => route::parse(method, uri.path(), target),
+        }
     };
     let mut visible = None;
     let route = match (caller, sagemaker.map(|_| find())) {

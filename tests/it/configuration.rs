@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tfbridge::cli::CommandLine;
+use tfbridge::config::Config;
 use tonic::Code;
 
 /// A directory with a `tfbridge.toml`, in which the program runs.
@@ -193,6 +194,113 @@ fn mistakes_are_told_with_their_place() {
         "line 1: \"backend\" cannot be an empty list (expected: URL such as \"http://127.0.0.1:8500\", or a list)",
     );
     check("nothing", "line 1: key with no value, expected `=`");
+}
+
+#[test]
+fn mistakes_in_routes_are_told_with_their_place() {
+    let check = |lines: &str, expected: &str| {
+        // The three lines before are good.
+        let place = Place::new(&format!("[[route]]\nmodel = \"m\"\npath = \"/predict\"\n{lines}"));
+        let message = failure(place.run(&["check-config", "tfbridge.toml"], &[]));
+        assert_eq!(message, format!("error: tfbridge.toml: {expected}"), "{lines}");
+    };
+    check("inputkey = \"x\"", "line 4: unknown key \"inputkey\" in [[route]]; did you mean \"input-key\"?");
+    check("zzz = 1", "line 4: unknown key \"zzz\" in [[route]]");
+    check("input_key = \"a\"\ninput-key = \"b\"", "line 5: duplicate key \"input-key\"");
+    check("version = 1\nlabel = \"a\"", "line 5: \"version\" and \"label\" exclude each other in [[route]]");
+    check("version = -1", "line 4: \"version\" in [[route]] cannot be -1 (expected: a number from 0)");
+    check(
+        "label = \"\"",
+        "line 4: \"label\" in [[route]] cannot be \"\" (expected: a label such as \"stable\")",
+    );
+    check(
+        "signature = 5",
+        "line 4: \"signature\" in [[route]] cannot be 5 (expected: the name of a signature)",
+    );
+    check(
+        "format = \"rows\"",
+        "line 4: \"format\" in [[route]] cannot be \"rows\" (expected: \"columnar\", \"row\", \"single\")",
+    );
+    check("fixed = 5", "line 4: \"fixed\" in [[route]] cannot be 5 (expected: a table of values by input)");
+    check("[route.fixed]\nx = [1,\n  1979-05-27]", "line 6: \"fixed\" in [[route]] cannot have a time");
+    check(
+        "fixed = { x = 9223372036854775808 }",
+        "line 4: \"fixed\" in [[route]] cannot have a number beyond 64 bits",
+    );
+    check(
+        "[route.outputs]\ny = 5",
+        "line 4: \"outputs\" in [[route]] cannot be { y = 5 } (expected: a table of names by output)",
+    );
+    check(
+        "outputs = {}",
+        "line 4: \"outputs\" in [[route]] cannot be {} (expected: a table of names by output)",
+    );
+    check("outputs = { y = \"a\", z = \"a\" }", "line 4: two \"outputs\" have the name \"a\"");
+    check(
+        "[[route]]\nmodel = \"n\"",
+        "line 4: \"path\" is missing in [[route]] (expected: a path such as \"/predict\")",
+    );
+    check(
+        "[[route]]\npath = \"/p\"",
+        "line 4: \"model\" is missing in [[route]] (expected: the name of a model)",
+    );
+    check(
+        "[[route]]\nmodel = \"n\"\npath = \"/predict\"",
+        "line 6: there is another [[route]] with the path \"/predict\"",
+    );
+    check(
+        "[[route]]\nmodel = \"n\"\npath = \"/v1/models/n\"",
+        "line 6: \"path\" cannot be \"/v1/models/n\": the bridge has /v1 itself",
+    );
+    for (text, expected) in [
+        ("route = 5", "line 1: \"route\" is a list of tables, each under [[route]]"),
+        ("[route]\npath = \"/p\"", "line 1: \"route\" is a list of tables, each under [[route]]"),
+        ("route = [5]", "line 1: \"route\" is a list of tables, each under [[route]]"),
+        ("[[routes]]\npath = \"/p\"", "line 1: unknown key \"routes\"; did you mean \"route\"?"),
+    ] {
+        let message = failure(Place::new(text).run(&["check-config", "tfbridge.toml"], &[]));
+        assert_eq!(message, format!("error: tfbridge.toml: {expected}"), "{text}");
+    }
+}
+
+#[test]
+fn routes_are_printed_as_the_file_has_them() {
+    let place = Place::new(
+        "timeout = \"2s\"\n[[route]]\nreply_key = \"out\"\nmodel = \"m\"\npath = \"/p\"\nversion = 3\n[route.fixed]\n\
+         x = [[1, 2.0], [inf, -0.25]]\ns = { b64 = \"YQ==\" }\n[[route]]\npath = \"/q\"\nmodel = \"m\"\n\
+         outputs = { \"a b\" = \"c\" }\n",
+    );
+    let print = || success(place.run(&["check-config", "tfbridge.toml", "--print"], &[]));
+    let printed = print();
+    let tables = "\n\n[[route]] # file\npath = \"/p\"\nmodel = \"m\"\nversion = 3\nreply-key = \"out\"\n\
+                  fixed = { s = { b64 = \"YQ==\" }, x = [[1, 2.0], [inf, -0.25]] }\n\n[[route]] # file\n\
+                  path = \"/q\"\nmodel = \"m\"\noutputs = { \"a b\" = \"c\" }\n";
+    assert!(printed.ends_with(tables), "{printed}");
+    let config = place.command_line(&[]).config().unwrap();
+    let routes = |config: &Config| config.api.routes.iter().cloned().collect::<Vec<_>>();
+    let first = &routes(&config)[0];
+    assert_eq!(first.mapping.fixed["x"], "[[1,2.0],[Infinity,-0.25]]");
+    assert_eq!(first.mapping.fixed["s"], r#"{"b64":"YQ=="}"#);
+    assert_eq!(
+        config.settings["route"][1],
+        serde_json::json!({"path": "/q", "model": "m", "outputs": {"a b": "c"}})
+    );
+    // It is a file that says the same.
+    place.write(&printed);
+    assert_eq!(routes(&place.command_line(&[]).config().unwrap()), routes(&config));
+}
+
+#[test]
+fn the_example_of_a_route_is_one() {
+    let example = fs::read_to_string("deploy/tfbridge.toml").unwrap();
+    let (_, block) = example.split_once("# [[route]]\n").unwrap();
+    let lines = block.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.contains(" = "));
+    let place = Place::new(&lines.fold("[[route]]\n".to_owned(), |text, line| text + line + "\n"));
+    success(place.run(&["check-config", "tfbridge.toml"], &[]));
+    let config = place.command_line(&[]).config().unwrap();
+    let route = config.api.routes.get("/predict").unwrap();
+    assert_eq!(route.mapping.input_key.as_deref(), Some("input"));
+    assert_eq!(route.mapping.outputs["y"], "result");
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod compression;
 mod configuration;
 mod connections;
 mod cors;
+mod custom;
 mod deadlines;
 mod descriptors;
 mod examples;

@@ -17,13 +17,13 @@ use crate::scripted::{Script, Scripted};
 const PATH: &str = "/v1/models/m:predict";
 
 /// The program while it runs; it ends with this.
-struct Program {
+pub struct Program {
     child: Child,
-    api: SocketAddr,
+    pub api: SocketAddr,
 }
 
 impl Program {
-    async fn start(config: &Path, backend: &Scripted) -> Self {
+    pub async fn start(config: &Path, backend: &Scripted) -> Self {
         // A port that nobody else takes in the meantime.
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tfbridge"))
@@ -41,7 +41,7 @@ impl Program {
         Self { child, api: port }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }

@@ -1,4 +1,5 @@
-//! The columnar format: `inputs`, a value for the only input or an object of named values.
+//! The columnar format: `inputs`, or what a route of one's own calls it: a value for the only input or an object
+//! of named values.
 
 use bytes::Bytes;
 
@@ -8,10 +9,15 @@ use crate::codec::fault::Fault;
 use crate::codec::reader::Reader;
 use crate::codec::signature::{Input, Signature};
 
-/// Decodes the value of `inputs` at the reader's position.
-pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signature) -> Result<Inputs, Fault> {
+/// Decodes the value at the reader's position, which messages call `key`.
+pub(super) fn decode(
+    reader: &mut Reader<'_>,
+    body: &Bytes,
+    signature: &Signature,
+    key: &str,
+) -> Result<Inputs, Fault> {
     if reader.byte() == b'{' && reader.clone().base64_object().is_none() {
-        return decode_object(reader, body, &signature.inputs);
+        return decode_object(reader, body, &signature.inputs, key);
     }
     match signature.inputs.as_slice() {
         [input] => {
@@ -20,14 +26,21 @@ pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signatur
         }
         _ => Err(Fault::text(
             reader.at,
-            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per \
-             tensorinfo_map",
+            format!(
+                "{key} is a plain value/list, but expecting an object as multiple input tensors required as per \
+                 tensorinfo_map"
+            ),
         )),
     }
 }
 
 /// Reads the members that are inputs, of each name the first; others are ignored.
-fn decode_object(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Result<Inputs, Fault> {
+fn decode_object(
+    reader: &mut Reader<'_>,
+    body: &Bytes,
+    inputs: &[Input],
+    key: &str,
+) -> Result<Inputs, Fault> {
     let start = reader.at;
     let mut tensors = Inputs::with_capacity(inputs.len());
     let mut more = reader.open_object()?;
@@ -48,7 +61,7 @@ fn decode_object(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Res
     }
     match inputs.iter().find(|input| !tensors.contains_key(&input.name)) {
         Some(missing) => {
-            Err(Fault::text(start, format!("Missing named input: {} in 'inputs' object.", missing.name)))
+            Err(Fault::text(start, format!("Missing named input: {} in '{key}' object.", missing.name)))
         }
         None => Ok(tensors),
     }

@@ -1,4 +1,5 @@
-//! The reply: `predictions`, a list with an entry per row, or `outputs`, whole tensors.
+//! The reply: `predictions`, a list with an entry per row, or `outputs`, whole tensors. Routes of one's own write
+//! the same values under names of theirs.
 
 use std::collections::HashMap;
 
@@ -35,7 +36,7 @@ pub(crate) struct Lines {
 ///
 /// As [`encode`] for the row format, but for what is wrong with single rows.
 pub(crate) fn encode_lines(outputs: &HashMap<String, TensorProto>, nan: NanStyle) -> Result<Lines> {
-    let (tensors, mut text) = prepare(outputs, nan)?;
+    let (tensors, mut text) = prepare(same_names(outputs), nan)?;
     let rows = batch_size(&tensors)?;
     let names = if tensors.len() > 1 { names(&tensors) } else { Vec::new() };
     check_surplus(rows.saturating_mul(names.iter().map(Vec::len).sum::<usize>() + 1))?;
@@ -69,22 +70,45 @@ pub(crate) fn encode_lines(outputs: &HashMap<String, TensorProto>, nan: NanStyle
 /// contradicts itself, or the text would be out of all proportion to the reply.
 #[expect(clippy::implicit_hasher, reason = "it is the map that prost generates")]
 pub fn encode(outputs: &HashMap<String, TensorProto>, format: Format, nan: NanStyle) -> Result<Vec<u8>> {
-    let (tensors, mut out) = prepare(outputs, nan)?;
+    let (tensors, mut out) = prepare(same_names(outputs), nan)?;
+    let is_bare = tensors.len() == 1;
     match format {
-        Format::Row => encode_rows(&tensors, &mut out)?,
-        Format::Columnar => encode_columns(&tensors, &mut out)?,
+        Format::Row => {
+            out.extend_from_slice(b"{\"predictions\":");
+            write_rows(&tensors, is_bare, &mut out)?;
+        }
+        Format::Columnar => {
+            out.extend_from_slice(b"{\"outputs\":");
+            write_columns(&tensors, is_bare, &mut out)?;
+        }
     }
+    out.push(b'}');
     Ok(out)
 }
 
 /// An output with its name.
 type Output<'a> = (&'a str, Printer<'a>);
 
+/// The outputs under the names that the backend gives them.
+fn same_names(outputs: &HashMap<String, TensorProto>) -> impl Iterator<Item = Named<'_>> {
+    outputs.iter().map(|(name, tensor)| Named { name, alias: name, tensor })
+}
+
+/// An output and what it is to be called.
+pub(in crate::codec) struct Named<'a> {
+    pub(in crate::codec) name: &'a str,
+    /// What the backend calls it.
+    pub(in crate::codec) alias: &'a str,
+    pub(in crate::codec) tensor: &'a TensorProto,
+}
+
 /// The outputs as they can be written, sorted by name, and room for their text.
-fn prepare(outputs: &HashMap<String, TensorProto>, nan: NanStyle) -> Result<(Vec<Output<'_>>, Vec<u8>)> {
+pub(in crate::codec) fn prepare<'a>(
+    outputs: impl Iterator<Item = Named<'a>>,
+    nan: NanStyle,
+) -> Result<(Vec<Output<'a>>, Vec<u8>)> {
     let mut tensors = outputs
-        .iter()
-        .map(|(name, tensor)| Ok((name.as_str(), Printer::new(name, tensor, nan)?)))
+        .map(|Named { name, alias, tensor }| Ok((name, Printer::new(alias, tensor, nan)?)))
         .collect::<Result<Vec<_>>>()?;
     tensors.sort_unstable_by_key(|(name, _)| *name);
     if tensors.is_empty() {
@@ -99,25 +123,42 @@ fn prepare(outputs: &HashMap<String, TensorProto>, nan: NanStyle) -> Result<(Vec
     Ok((tensors, Vec::with_capacity(room)))
 }
 
-fn encode_rows(tensors: &[Output<'_>], out: &mut Vec<u8>) -> Result<()> {
+/// Writes a list with an entry per row: the value of the first output if it `is_bare`, else an object of them all.
+pub(in crate::codec) fn write_rows(tensors: &[Output<'_>], is_bare: bool, out: &mut Vec<u8>) -> Result<()> {
     let batch_size = batch_size(tensors)?;
-    out.extend_from_slice(b"{\"predictions\":");
-    if let [(_, tensor)] = tensors {
-        tensor.write(out)?;
-    } else {
-        out.push(b'[');
-        let names = names(tensors);
-        check_surplus(batch_size.saturating_mul(names.iter().map(Vec::len).sum()))?;
-        for row in 0..batch_size {
-            if row > 0 {
-                out.push(b',');
-            }
-            encode_row(tensors, &names, row, out)?;
-        }
-        out.push(b']');
+    if let (true, [(_, tensor), ..]) = (is_bare, tensors) {
+        return tensor.write(out);
     }
-    out.push(b'}');
+    out.push(b'[');
+    let names = names(tensors);
+    check_surplus(batch_size.saturating_mul(names.iter().map(Vec::len).sum()))?;
+    for row in 0..batch_size {
+        if row > 0 {
+            out.push(b',');
+        }
+        encode_row(tensors, &names, row, out)?;
+    }
+    out.push(b']');
     Ok(())
+}
+
+/// Writes the one row that there must be, as an entry of [`write_rows`].
+pub(in crate::codec) fn write_only_row(
+    tensors: &[Output<'_>],
+    is_bare: bool,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let size = batch_size(tensors)?;
+    if size != 1 {
+        let name = tensors.first().map_or("", |(name, _)| *name);
+        return Err(Error::invalid_argument(format!(
+            "Tensor name: {name} has inconsistent batch size: {size} expecting: 1"
+        )));
+    }
+    match tensors {
+        [(_, tensor), ..] if is_bare => tensor.write_row(0, out),
+        tensors => encode_row(tensors, &names(tensors), 0, out),
+    }
 }
 
 /// A row as an object of its values.
@@ -145,17 +186,19 @@ pub(crate) fn check_surplus(surplus: usize) -> Result<()> {
     Ok(())
 }
 
-fn encode_columns(tensors: &[Output<'_>], out: &mut Vec<u8>) -> Result<()> {
-    out.extend_from_slice(b"{\"outputs\":");
-    if let [(_, tensor)] = tensors {
+/// Writes whole tensors: the first output if it `is_bare`, else an object of them all.
+pub(in crate::codec) fn write_columns(
+    tensors: &[Output<'_>],
+    is_bare: bool,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    if let (true, [(_, tensor), ..]) = (is_bare, tensors) {
+        return tensor.write(out);
+    }
+    for (index, ((_, tensor), name)) in tensors.iter().zip(names(tensors)).enumerate() {
+        out.push(if index == 0 { b'{' } else { b',' });
+        out.extend_from_slice(&name);
         tensor.write(out)?;
-    } else {
-        for (index, ((_, tensor), name)) in tensors.iter().zip(names(tensors)).enumerate() {
-            out.push(if index == 0 { b'{' } else { b',' });
-            out.extend_from_slice(&name);
-            tensor.write(out)?;
-        }
-        out.push(b'}');
     }
     out.push(b'}');
     Ok(())

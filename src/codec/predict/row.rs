@@ -1,4 +1,4 @@
-//! The row format: `instances`, a list with one entry per row of the batch.
+//! The row format: `instances`, or what a route of one's own calls it: a list with one entry per row of the batch.
 
 use std::ops::Range;
 
@@ -12,21 +12,26 @@ use crate::codec::nested::Shape;
 use crate::codec::reader::Reader;
 use crate::codec::signature::{Input, Signature};
 
-/// Decodes the value of `instances` at the reader's position.
-pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signature) -> Result<Inputs, Fault> {
+/// Decodes the value at the reader's position, which messages call `key`.
+pub(super) fn decode(
+    reader: &mut Reader<'_>,
+    body: &Bytes,
+    signature: &Signature,
+    key: &str,
+) -> Result<Inputs, Fault> {
     let start = reader.at;
     if reader.byte() != b'[' {
         reader.skip_value()?;
         let value = Value::at(body, start);
         return Err(Fault::text(
             start,
-            format!("JSON Value: {} Expecting 'instances' to be an list/array", value.text),
+            format!("JSON Value: {} Expecting '{key}' to be an list/array", value.text),
         ));
     }
     let mut first = reader.clone();
     if !first.open_array()? {
         *reader = first;
-        return Err(Fault::text(start, "JSON Value: [] No values in 'instances' array"));
+        return Err(Fault::text(start, format!("JSON Value: [] No values in '{key}' array")));
     }
     // The first entry decides: an object gives a value for every input, anything else is one.
     if first.byte() == b'{' && first.base64_object().is_none() {
@@ -36,8 +41,10 @@ pub(super) fn decode(reader: &mut Reader<'_>, body: &Bytes, signature: &Signatur
         [input] => decode_values(reader, body, input),
         _ => Err(Fault::text(
             start,
-            "instances is a plain list, but expecting list of objects as multiple input tensors required as per \
-             tensorinfo_map",
+            format!(
+                "{key} is a plain list, but expecting list of objects as multiple input tensors required as per \
+                 tensorinfo_map"
+            ),
         )),
     }
 }

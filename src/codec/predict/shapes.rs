@@ -18,10 +18,27 @@ use crate::proto::tensorflow::TensorProto;
 ///
 /// `INVALID_ARGUMENT` with the place of the first input that contradicts it.
 pub fn check_shapes(body: &[u8], predict: &Predict, signatures: &Signatures) -> Result<()> {
-    match contradiction(&predict.inputs, signatures.get(&predict.signature_name)?) {
-        Some((name, text)) => Err(Fault::text(place(body, predict.format, name), text).into_error(body)),
-        None => Ok(()),
-    }
+    let Predict { signature_name, format, inputs, .. } = predict;
+    check_shapes_at(body, || start(body, *format), *format, inputs, signatures.get(signature_name)?)
+        .map_err(|fault| fault.into_error(body))
+}
+
+/// The same for inputs whose values start where `start` says.
+pub(in crate::codec) fn check_shapes_at(
+    body: &[u8],
+    start: impl FnOnce() -> usize,
+    format: Format,
+    inputs: &Inputs,
+    signature: &Signature,
+) -> Result<(), Fault> {
+    let Some((name, text)) = contradiction(inputs, signature) else { return Ok(()) };
+    let start = start();
+    let place = match format {
+        // All of them are in the one list.
+        Format::Row => start,
+        Format::Columnar => member(body, start, name).unwrap_or(start),
+    };
+    Err(Fault::text(place, text))
 }
 
 /// The same for inputs that have no place in a text.
@@ -63,9 +80,9 @@ fn text(sizes: &[i64]) -> String {
     format!("[{}]", sizes.join(","))
 }
 
-/// Where the value of an input is: in the row format all of them are in the one list.
+/// Where the values of a body start.
 #[cold]
-fn place(body: &[u8], format: Format, name: &str) -> usize {
+fn start(body: &[u8], format: Format) -> usize {
     let mut members = Members::default();
     // It has been decoded, and so can be read.
     let _ = members.read(body, &Limits::NONE, |reader, _, _| reader.skip_value());
@@ -73,11 +90,7 @@ fn place(body: &[u8], format: Format, name: &str) -> usize {
         Format::Row => members.instances.or(members.examples.examples()),
         Format::Columnar => members.inputs,
     };
-    let start = start.unwrap_or_default();
-    match format {
-        Format::Row => start,
-        Format::Columnar => member(body, start, name).unwrap_or(start),
-    }
+    start.unwrap_or_default()
 }
 
 /// Where the value of the first member of that name starts, if there is an object of members.
