@@ -119,8 +119,11 @@ impl Bridge {
         for name in self.upstream_config.signatures.keys() {
             names.entry(name.clone()).or_default().is_listed = true;
         }
-        for Target { name, version } in self.signatures.confirmed() {
+        let routes = self.api.routes.iter().map(|route| (route.target.clone(), true));
+        let seen = self.signatures.confirmed().into_iter().map(|target| (target, false));
+        for (Target { name, version }, is_listed) in routes.chain(seen) {
             let entry = names.entry(name).or_default();
+            entry.is_listed |= is_listed;
             if let Version::Label(label) = version {
                 entry.labels.insert(label);
             }

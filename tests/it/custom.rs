@@ -257,6 +257,16 @@ async fn the_model_is_looked_up_when_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn models_of_routes_are_listed() {
+    let bridge = start_with(|_| {}).await;
+    let listed = bridge.connect().await.get("/v1/models").await.json();
+    let models = listed["models"].as_array().unwrap();
+    let names: Vec<_> = models.iter().map(|model| model["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["echo", "half_plus_two"]);
+    assert_eq!(models[1]["versions"][1]["labels"], json!(["stable"]));
+}
+
+#[tokio::test]
 async fn a_model_that_changes_is_read_for_anew() {
     let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
     let bridge = Bridge::in_front_of_all(vec![backend.backend()], |config| {
