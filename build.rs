@@ -11,10 +11,11 @@ use std::{env, fs};
 use prost::Message as _;
 
 /// The roots of the tree of protos: everything else is reached from them by import.
-const ROOTS: [&str; 3] = [
+const ROOTS: [&str; 4] = [
     "tensorflow_serving/apis/prediction_service.proto",
     "tensorflow_serving/apis/model_service.proto",
     "inference/grpc_service.proto",
+    "tensorflow/core/protobuf/saved_model.proto",
 ];
 
 /// What the program is made from. What else changes in a checkout makes no other program of it.

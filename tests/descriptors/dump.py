@@ -3,7 +3,8 @@
 Our `proto/` is written by hand. This script takes the facts it must agree with
 (names, numbers, types) from the PyPI packages tensorflow-serving-api and
 tensorflow, and keeps them in tests/fixtures/descriptors.json. It covers both
-services and all they reach, so a field that only upstream has does show up.
+services and all they reach, so a field that only upstream has does show up. Of
+a SavedModel it covers the messages around the signatures, without the graph.
 
     dump.py             write the file
     dump.py --check     fail if the file differs from the installed packages
@@ -35,6 +36,14 @@ ROOTS = [
     "tensorflow.SequenceExample",
 ]
 
+# These are of the file of a model: what their fields lead to is not followed.
+LEAVES = [
+    "tensorflow.SavedModel",
+    "tensorflow.MetaGraphDef",
+    "tensorflow.MetaGraphDef.MetaInfoDef",
+    "tensorflow.MetaGraphDef.SignatureDefEntry",
+]
+
 Field = descriptor_pb2.FieldDescriptorProto
 UNPACKABLE = {"string", "bytes", "message", "group"}
 KINDS = ["messages", "enums", "services"]
@@ -62,6 +71,7 @@ def main():
 
 def upstream():
     """The text of the dump, from the installed packages."""
+    from tensorflow.core.protobuf import saved_model_pb2
     from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
     files = {}
@@ -75,6 +85,7 @@ def upstream():
 
     collect(model_service_pb2.DESCRIPTOR)
     collect(prediction_service_pb2.DESCRIPTOR)
+    collect(saved_model_pb2.DESCRIPTOR)
     versions = ", ".join(
         f"{package} {metadata.version(distribution)}"
         for package, distribution in [
@@ -148,7 +159,7 @@ def reached(found):
     """
     messages, enums, services = (found[kind] for kind in KINDS)
     everything = [*messages, *enums, *services]
-    seen = set()
+    seen = set(LEAVES)
     pending = list(ROOTS)
     while pending:
         name = pending.pop()
