@@ -87,8 +87,9 @@ impl LogFormat {
 enum Command {
     /// Serve the REST API in front of a model server.
     Serve(Box<serve::Arguments>),
-    /// Serve the built-in models over gRPC, as a stand-in for a model server.
-    Mock(mock::Arguments),
+    /// Serve as a model server does, for tests: built-in models, those of SavedModels, declared ones, or
+    /// recorded calls.
+    Mock(Box<mock::Arguments>),
     /// Serve the REST API in front of the built-in models, in one process.
     Demo(Box<demo::Arguments>),
     /// Check the configuration as `serve` would, with the same flags, variables and file.
@@ -177,7 +178,7 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
     let shutdown = shutdown_signal()?;
     match parsed.arguments.command {
         Command::Serve(arguments) => serve::run(*arguments, move || command_line.config(), shutdown).await,
-        Command::Mock(arguments) => mock::run(arguments, shutdown).await,
+        Command::Mock(arguments) => mock::run(*arguments, shutdown).await,
         Command::Demo(arguments) => demo::run(*arguments, shutdown).await,
         Command::CheckConfig(arguments) => {
             check::run(*arguments, &parsed.matches, &parsed.from_file, &parsed.routes)

@@ -34,7 +34,7 @@ pub mod dtype;
 mod element;
 pub mod example;
 mod fault;
-mod half;
+pub(crate) mod half;
 mod image;
 pub mod inference;
 mod limits;

@@ -1,42 +1,67 @@
-//! The embedded back end: a real gRPC server with models that are computed, not recorded.
+//! The embedded back end: a real gRPC server with models that are computed, made up to fit their signatures,
+//! or recorded.
 //!
 //! It answers `PredictionService`, `ModelService` and `grpc.health.v1` with the codes and the texts
 //! of TensorFlow Serving, so that a client cannot tell the two apart by anything but the models.
-//! It never reads a file, opens a port or ends a process: the caller owns the listener and the
-//! end. It allocates no more for a tensor than a fixed limit, whatever shape a request claims.
+//! It never opens a port or ends a process: the caller owns the listener and the end. It allocates no more
+//! for a tensor than a fixed limit, whatever shape a request claims. Files are read before it serves; only a
+//! recording is written while it does.
 //!
 //! Known limits: deadlines do not interrupt a run, calls are not batched, and texts of a run lack
 //! the name of the graph's node that TensorFlow appends.
 //!
 //! | module | holds |
 //! |---|---|
+//! | `double` | what stands behind the services, and who answers a call |
 //! | `models` | the models by name, and which version a request means |
-//! | `model` | one model: its graph, versions and labels |
+//! | `model` | one model: its versions and labels |
+//! | `program` | what a version does: a graph, or an answer |
 //! | `graph` | what a graph is, and how it is run |
 //! | `half_plus`, `affine`, `echo` | the graphs |
+//! | `answer` | answers that are made up to fit a signature |
 //! | `parse_example` | `tf.Example`s to a tensor, as a graph does it |
 //! | `signature` | short ways to write a signature down |
 //! | `tensor`, `numbers`, `strings` | tensors, and their two forms on the wire |
-//! | `predict`, `inference`, `metadata`, `status` | the calls |
+//! | `load` | models from a path: of `directory`, `models_config` or `declaration` |
+//! | `saved_model` | the signatures in a file |
+//! | `recording` | calls that are recorded, and repeated |
+//! | `faults` | delays and failures |
+//! | `predict`, `inference`, `results`, `metadata`, `status` | the calls |
+//! | `call` | what the calls have in common |
 //! | `service` | the two gRPC services |
 
 mod affine;
+mod answer;
+mod call;
+mod declaration;
+mod directory;
+mod double;
 mod echo;
+mod faults;
 mod graph;
 mod half_plus;
 mod inference;
+mod load;
 mod metadata;
 mod model;
 mod models;
+mod models_config;
 mod numbers;
 mod parse_example;
 mod predict;
+mod program;
+mod recording;
+mod results;
+mod saved_model;
 mod service;
 mod signature;
 mod status;
 mod strings;
 mod tensor;
 
+pub use double::Double;
+pub use faults::{Delay, FailCode, Faults, Probability};
+pub use load::{Options, Style};
 pub use model::Model;
 pub use models::Models;
 
@@ -62,10 +87,14 @@ const CONNECTION_WINDOW: u32 = 64 << 20;
 /// # Errors
 ///
 /// UNAVAILABLE when the transport fails as a whole; a broken connection is not that.
-pub async fn serve(listener: TcpListener, models: Models, shutdown: impl Future<Output = ()>) -> Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    double: impl Into<Double>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let incoming = incoming.map(|stream| stream.map(Turns::new));
-    router(models)
+    router(double)
         .await
         .serve_with_incoming_shutdown(incoming, shutdown)
         .await
@@ -73,11 +102,12 @@ pub async fn serve(listener: TcpListener, models: Models, shutdown: impl Future<
 }
 
 /// The services by themselves, for a caller that brings another transport.
-pub async fn router(models: Models) -> Router {
-    let prediction = PredictionServiceServer::new(service::Prediction::new(models.clone()))
+pub async fn router(double: impl Into<Double>) -> Router {
+    let double = double.into();
+    let prediction = PredictionServiceServer::new(service::Prediction::new(double.clone()))
         .max_decoding_message_size(LARGEST_MESSAGE)
         .max_encoding_message_size(LARGEST_MESSAGE);
-    let model = ModelServiceServer::new(service::Model::new(models));
+    let model = ModelServiceServer::new(service::Model::new(double));
     let (reporter, health) = tonic_health::server::health_reporter();
     // The server as a whole, the empty name, is SERVING from the start.
     reporter.set_serving::<PredictionServiceServer<service::Prediction>>().await;

@@ -92,7 +92,8 @@ pub fn decode_reload(json: &[u8]) -> Result<ReloadConfigRequest> {
     message.transcode_to().map_err(|error| unpack_error().with_source(error))
 }
 
-fn descriptor(message: &str) -> Result<MessageDescriptor> {
+/// What our protos say of a message.
+pub(crate) fn descriptor(message: &str) -> Result<MessageDescriptor> {
     let pool = POOL.as_ref();
     pool.and_then(|pool| pool.get_message_by_name(message))
         .ok_or_else(|| Error::internal(format!("{message} is not among our protos")))

@@ -26,22 +26,37 @@ pub(super) trait Graph: Debug + Send + Sync {
     fn fetch(&self, feeds: &Feeds, name: &str) -> Result<Tensor>;
 }
 
-/// Feeds the tensors in the order of the signature's aliases and fetches the others in theirs.
-pub(super) fn run(
-    graph: &dyn Graph,
-    feeds: Vec<(&TensorInfo, Tensor)>,
-    fetches: &[&TensorInfo],
-) -> Result<Vec<Tensor>> {
-    let mut by_name = Feeds::new();
-    for (index, (info, tensor)) in feeds.into_iter().enumerate() {
+/// A tensor for an input of a signature.
+#[derive(Debug)]
+pub(super) struct Feed<'a> {
+    pub(super) alias: &'a str,
+    pub(super) info: &'a TensorInfo,
+    pub(super) tensor: Tensor,
+}
+
+/// An output of a signature that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fetch<'a> {
+    pub(super) alias: &'a str,
+    pub(super) info: &'a TensorInfo,
+}
+
+/// Compares the dtypes with the signature, in the order of its aliases.
+pub(super) fn check_dtypes(feeds: &[Feed<'_>]) -> Result<()> {
+    for (index, Feed { info, tensor, .. }) in feeds.iter().enumerate() {
         if tensor.dtype != info.dtype() {
             let (expected, given) = (dtype_name(info.dtype()), dtype_name(tensor.dtype));
             let text = format!("Expects arg[{index}] to be {expected} but {given} is provided");
             return Err(Error::invalid_argument(text));
         }
-        by_name.insert(tensor_name(info).to_owned(), tensor);
     }
-    fetches.iter().map(|info| graph.fetch(&by_name, tensor_name(info))).collect()
+    Ok(())
+}
+
+/// Feeds the tensors and fetches the others in their order.
+pub(super) fn run(graph: &dyn Graph, feeds: Vec<Feed<'_>>, fetches: &[Fetch<'_>]) -> Result<Vec<Tensor>> {
+    let by_name = feeds.into_iter().map(|feed| (tensor_name(feed.info).to_owned(), feed.tensor)).collect();
+    fetches.iter().map(|fetch| graph.fetch(&by_name, tensor_name(fetch.info))).collect()
 }
 
 /// The refusal of a fetch for which nothing was fed.
@@ -53,7 +68,7 @@ pub(super) fn not_fed(name: &str) -> Error {
 pub(super) fn tensor_name(info: &TensorInfo) -> &str {
     match &info.encoding {
         Some(Encoding::Name(name)) => name,
-        // Our own signatures hold plain tensors only.
+        // Tensors of several parts have no name of their own.
         _ => "",
     }
 }

@@ -1,36 +1,38 @@
 //! The calls that take `tf.Example`s: Classify, Regress and `MultiInference`.
 //!
 //! The examples become one vector of serialized strings, the context put into each, and are fed
-//! to the graph as they are; what is in them is the graph's affair. The built-in models give
-//! scores and no labels.
+//! to the graph as they are; what is in them is the graph's affair. `results` makes of the tensors what
+//! these calls answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
+use tonic::Code;
 
-use super::graph;
-use super::model::Program;
+use super::graph::{self, Feed, Fetch};
 use super::models::{Models, Servable};
 use super::predict::{missing_spec, served_spec};
+use super::program::Program;
+use super::results::{classifications, regressions};
 use super::signature::{CLASSIFY, REGRESS, effective};
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::inference_result::Result as TaskResult;
 use crate::proto::tensorflow::serving::input::Kind;
 use crate::proto::tensorflow::serving::{
-    Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications,
-    InferenceResult, InferenceTask, Input, ModelSpec, MultiInferenceRequest, MultiInferenceResponse,
-    Regression, RegressionRequest, RegressionResponse, RegressionResult,
+    ClassificationRequest, ClassificationResponse, ClassificationResult, InferenceResult, InferenceTask,
+    Input, ModelSpec, MultiInferenceRequest, MultiInferenceResponse, RegressionRequest, RegressionResponse,
+    RegressionResult,
 };
-use crate::proto::tensorflow::{Example, Feature, Features, TensorInfo};
+use crate::proto::tensorflow::{Example, Feature, Features, SignatureDef, TensorInfo};
 
 /// Labels with scores for every example.
 pub(super) fn classify(models: &Models, request: &ClassificationRequest) -> Result<ClassificationResponse> {
     let spec = request.model_spec.as_ref().ok_or_else(missing_spec)?;
     let call = Call::new(&models.find(spec)?, spec, Method::Classify, UNKNOWN)?;
-    let result = classifications(&call.run(serialize(request.input.as_ref())?)?);
+    let result = call.classify(serialize(request.input.as_ref())?)?;
     Ok(ClassificationResponse { model_spec: Some(call.served), result: Some(result) })
 }
 
@@ -38,7 +40,7 @@ pub(super) fn classify(models: &Models, request: &ClassificationRequest) -> Resu
 pub(super) fn regress(models: &Models, request: &RegressionRequest) -> Result<RegressionResponse> {
     let spec = request.model_spec.as_ref().ok_or_else(missing_spec)?;
     let call = Call::new(&models.find(spec)?, spec, Method::Regress, UNKNOWN)?;
-    let result = regressions(&call.run(serialize(request.input.as_ref())?)?);
+    let result = call.regress(serialize(request.input.as_ref())?)?;
     Ok(RegressionResponse { model_spec: Some(call.served), result: Some(result) })
 }
 
@@ -56,10 +58,10 @@ pub(super) fn multi_inference(
     }
     let examples = serialize(request.input.as_ref())?;
     let answer = |call: Call| {
-        let tensor = call.run(examples.clone())?;
+        let examples = examples.clone();
         let result = match call.method {
-            Method::Classify => TaskResult::ClassificationResult(classifications(&tensor)),
-            Method::Regress => TaskResult::RegressionResult(regressions(&tensor)),
+            Method::Classify => TaskResult::ClassificationResult(call.classify(examples)?),
+            Method::Regress => TaskResult::RegressionResult(call.regress(examples)?),
         };
         Ok(InferenceResult { model_spec: Some(call.served), result: Some(result) })
     };
@@ -75,13 +77,13 @@ enum Method {
     Regress,
 }
 
-/// A signature found and checked: one tensor to feed and one to fetch.
+/// A signature found and checked: one tensor to feed and one or two to fetch.
 #[derive(Debug)]
 struct Call {
     program: Arc<Program>,
     method: Method,
     input: TensorInfo,
-    output: TensorInfo,
+    outputs: Vec<(&'static str, TensorInfo)>,
     served: ModelSpec,
 }
 
@@ -90,9 +92,9 @@ impl Call {
         let name = effective(&spec.signature_name);
         let signature = servable.program.signatures.get(name);
         let signature = signature.ok_or_else(|| Error::invalid_argument(format!("{unknown}: {name}")))?;
-        let (method_name, kind, output) = match method {
-            Method::Classify => (CLASSIFY, "classification", "scores"),
-            Method::Regress => (REGRESS, "regression", "outputs"),
+        let (method_name, kind) = match method {
+            Method::Classify => (CLASSIFY, "classification"),
+            Method::Regress => (REGRESS, "regression"),
         };
         if signature.method_name != method_name {
             let was = &signature.method_name;
@@ -100,25 +102,77 @@ impl Call {
                 "Expected {kind} signature method_name to be {method_name}. Was: {was}"
             )));
         }
-        // Our signatures of these methods have these aliases; a new model may get it wrong.
-        let (Some(input), Some(output)) = (signature.inputs.get("inputs"), signature.outputs.get(output))
-        else {
-            return Err(Error::internal(format!("The mock's signature {name} is no {kind} signature.")));
-        };
         Ok(Self {
             program: Arc::clone(&servable.program),
             method,
-            input: input.clone(),
-            output: output.clone(),
+            input: input(signature, kind)?.clone(),
+            outputs: outputs(signature, method)?,
             served: served_spec(&spec.name, &spec.signature_name, servable.version),
         })
     }
 
-    fn run(&self, examples: Vec<Bytes>) -> Result<Tensor> {
-        let feeds = vec![(&self.input, Tensor::of_strings(examples))];
-        let mut tensors = graph::run(self.program.graph.as_ref(), feeds, &[&self.output])?;
-        tensors.pop().ok_or_else(|| Error::internal("The mock's graph answered nothing."))
+    fn classify(&self, examples: Vec<Bytes>) -> Result<ClassificationResult> {
+        let count = examples.len();
+        let tensors = self.run(examples)?;
+        let named = |name| {
+            let position = self.outputs.iter().position(|(alias, _)| *alias == name)?;
+            tensors.get(position)
+        };
+        classifications(named(CLASSES), named(SCORES), count)
     }
+
+    fn regress(&self, examples: Vec<Bytes>) -> Result<RegressionResult> {
+        let count = examples.len();
+        let tensors = self.run(examples)?;
+        let tensor = tensors.first();
+        regressions(tensor.ok_or_else(|| Error::internal("The mock's graph answered nothing."))?, count)
+    }
+
+    fn run(&self, examples: Vec<Bytes>) -> Result<Vec<Tensor>> {
+        let feed = Feed { alias: INPUTS, info: &self.input, tensor: Tensor::of_strings(examples) };
+        let fetches: Vec<_> = self.outputs.iter().map(|(alias, info)| Fetch { alias, info }).collect();
+        self.program.run(effective(&self.served.signature_name), vec![feed], &fetches)
+    }
+}
+
+const INPUTS: &str = "inputs";
+const CLASSES: &str = "classes";
+const SCORES: &str = "scores";
+const OUTPUTS: &str = "outputs";
+
+/// The one tensor that takes the examples.
+fn input<'a>(signature: &'a SignatureDef, kind: &str) -> Result<&'a TensorInfo> {
+    if signature.inputs.len() != 1 {
+        return Err(Error::invalid_argument("Expected one input Tensor."));
+    }
+    signature.inputs.get(INPUTS).ok_or_else(|| {
+        Error::new(Code::FailedPrecondition, format!("No {kind} inputs found in SignatureDef"))
+    })
+}
+
+/// The tensors that a method gives.
+fn outputs(signature: &SignatureDef, method: Method) -> Result<Vec<(&'static str, TensorInfo)>> {
+    let found = signature.outputs.len();
+    let (wanted, refusal) = match method {
+        Method::Classify if !(1..=2).contains(&found) => {
+            let text = format!("Expected one or two output Tensors, found {found}");
+            return Err(Error::invalid_argument(text));
+        }
+        Method::Classify => (
+            &[CLASSES, SCORES][..],
+            "Expected classification signature outputs to contain at least one of \"classes\" or \"scores\".",
+        ),
+        Method::Regress if found != 1 => {
+            return Err(Error::invalid_argument("Expected one output Tensor."));
+        }
+        Method::Regress => (&[OUTPUTS][..], "No regression outputs found in SignatureDef"),
+    };
+    let outputs: Vec<_> =
+        wanted.iter().filter_map(|&alias| Some((alias, signature.outputs.get(alias)?.clone()))).collect();
+    if outputs.is_empty() {
+        return Err(Error::new(Code::FailedPrecondition, refusal));
+    }
+    Ok(outputs)
 }
 
 /// The calls that the tasks of a `MultiInference` request ask for.
@@ -178,21 +232,12 @@ fn features(example: &Example) -> impl Iterator<Item = (String, Feature)> {
         .map(|(name, feature)| (name.clone(), feature.clone()))
 }
 
-fn classifications(scores: &Tensor) -> ClassificationResult {
-    let entry = |score| Classifications { classes: vec![Class { label: String::new(), score }] };
-    ClassificationResult { classifications: scores.floats().map(entry).collect() }
-}
-
-fn regressions(values: &Tensor) -> RegressionResult {
-    RegressionResult { regressions: values.floats().map(|value| Regression { value }).collect() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::tensorflow::FloatList;
     use crate::proto::tensorflow::feature::Kind as FeatureKind;
-    use crate::proto::tensorflow::serving::ExampleListWithContext;
+    use crate::proto::tensorflow::serving::{Class, Classifications, ExampleListWithContext, Regression};
 
     fn example(x: Option<f32>) -> Example {
         let kind = x.map(|x| FeatureKind::FloatList(FloatList { value: vec![x] }));

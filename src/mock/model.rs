@@ -1,6 +1,6 @@
 //! One model: what it computes, in which versions, under which labels.
 //!
-//! All versions of a model compute the same. A model never loads or unloads anything by itself;
+//! All versions of a built-in model compute the same. A model never loads or unloads anything by itself;
 //! a version that was unloaded stays listed as END, as in TensorFlow Serving.
 
 use std::collections::BTreeMap;
@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::affine::Affine;
 use super::echo::Echo;
-use super::graph::{Graph, Signatures};
+use super::graph::Graph;
 use super::half_plus::HalfPlus;
+use super::program::Program;
 use crate::proto::tensorflow::serving::model_version_status::State;
 
 /// A model of the mock, built with one of the constructors and refined from there.
@@ -18,16 +19,11 @@ use crate::proto::tensorflow::serving::model_version_status::State;
 #[derive(Debug, Clone)]
 pub struct Model {
     pub(super) name: String,
-    pub(super) program: Arc<Program>,
+    /// What versions do that have no program of their own.
+    program: Arc<Program>,
+    own: BTreeMap<i64, Arc<Program>>,
     pub(super) versions: BTreeMap<i64, State>,
     pub(super) labels: BTreeMap<String, i64>,
-}
-
-/// A graph with the signatures through which it is called, as a `SavedModel` holds them.
-#[derive(Debug)]
-pub(super) struct Program {
-    pub(super) graph: Box<dyn Graph>,
-    pub(super) signatures: Signatures,
 }
 
 impl Model {
@@ -50,10 +46,24 @@ impl Model {
     }
 
     fn new(name: impl Into<String>, graph: impl Graph + 'static) -> Self {
-        let signatures = graph.signatures();
-        let program = Arc::new(Program { graph: Box::new(graph), signatures });
+        let program = Arc::new(Program::of_graph(graph));
         let versions = BTreeMap::from([(1, State::Available)]);
-        Self { name: name.into(), program, versions, labels: BTreeMap::new() }
+        Self { name: name.into(), program, own: BTreeMap::new(), versions, labels: BTreeMap::new() }
+    }
+
+    /// A model whose versions differ, all of them AVAILABLE. A version that is loaded later does what the
+    /// latest of these does.
+    pub(super) fn of_versions(name: &str, own: BTreeMap<i64, Program>) -> Self {
+        let own: BTreeMap<i64, Arc<Program>> =
+            own.into_iter().map(|(version, program)| (version, Arc::new(program))).collect();
+        let program = own.values().last().map(Arc::clone).unwrap_or_default();
+        let versions = own.keys().map(|&version| (version, State::Available)).collect();
+        Self { name: name.to_owned(), program, own, versions, labels: BTreeMap::new() }
+    }
+
+    /// What a version does.
+    pub(super) fn program(&self, version: i64) -> Arc<Program> {
+        Arc::clone(self.own.get(&version).unwrap_or(&self.program))
     }
 
     /// The same model with these versions and no others, all AVAILABLE.

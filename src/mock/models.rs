@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::model::{Model, Program};
+use super::model::Model;
+use super::program::Program;
 use crate::config::ListedModel;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::ModelSpec;
@@ -138,7 +139,7 @@ impl Models {
                 .map_or_else(|| format!("Latest({name})"), |version| format!("Specific({name}, {version})"));
             return Err(Error::not_found(format!("Servable not found for request: {request}")));
         };
-        Ok(Servable { version, program: Arc::clone(&model.program) })
+        Ok(Servable { version, program: model.program(version) })
     }
 
     /// True if replies of this handle carry `tensor_content`.

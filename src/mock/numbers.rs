@@ -26,7 +26,7 @@ pub(super) fn read(proto: &TensorProto, dtype: DataType, count: usize) -> Result
 }
 
 /// Bytes per element, for the dtypes that are numbers to us.
-fn width(dtype: DataType) -> Option<usize> {
+pub(super) fn width(dtype: DataType) -> Option<usize> {
     match dtype {
         DataType::DtBool | DataType::DtInt8 | DataType::DtUint8 => Some(1),
         DataType::DtInt16 | DataType::DtUint16 | DataType::DtHalf | DataType::DtBfloat16 => Some(2),

@@ -7,14 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use tonic::Code;
 
-use super::graph;
+use super::graph::{self, Feed, Fetch};
 use super::models::Models;
-use super::signature::effective;
+use super::signature::{CLASSIFY, PREDICT, REGRESS, effective};
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
-use crate::proto::tensorflow::{SignatureDef, TensorInfo, TensorProto};
+use crate::proto::tensorflow::{SignatureDef, TensorProto};
 
 /// Runs a signature of a model.
 pub(super) fn predict(models: &Models, request: &PredictRequest) -> Result<PredictResponse> {
@@ -24,15 +24,16 @@ pub(super) fn predict(models: &Models, request: &PredictRequest) -> Result<Predi
     let signature = servable.program.signatures.get(name).ok_or_else(|| {
         Error::new(Code::FailedPrecondition, format!("Serving signature key \"{name}\" not found."))
     })?;
+    check_method(signature)?;
     check_input_count(signature, &request.inputs)?;
     let feeds = read_inputs(signature, &request.inputs)?;
-    let (aliases, fetches) = choose_outputs(signature, &request.output_filter)?;
-    let tensors = graph::run(servable.program.graph.as_ref(), feeds, &fetches)?;
+    let fetches = choose_outputs(signature, &request.output_filter)?;
+    let tensors = servable.program.run(name, feeds, &fetches)?;
     let as_content = models.replies_as_content();
     let protos = tensors.iter().map(|tensor| tensor.to_proto(as_content));
     Ok(PredictResponse {
         model_spec: Some(served_spec(&spec.name, name, servable.version)),
-        outputs: aliases.into_iter().cloned().zip(protos).collect(),
+        outputs: fetches.iter().map(|fetch| fetch.alias.to_owned()).zip(protos).collect(),
     })
 }
 
@@ -48,6 +49,17 @@ pub(super) fn served_spec(name: &str, signature_name: &str, version: i64) -> Mod
         signature_name: signature_name.to_owned(),
         version_choice: Some(VersionChoice::Version(version)),
     }
+}
+
+fn check_method(signature: &SignatureDef) -> Result<()> {
+    let method = signature.method_name.as_str();
+    if [PREDICT, CLASSIFY, REGRESS].contains(&method) {
+        return Ok(());
+    }
+    Err(Error::internal(format!(
+        "Expected prediction signature method_name to be one of {{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: \
+         {method}"
+    )))
 }
 
 fn check_input_count(signature: &SignatureDef, inputs: &HashMap<String, TensorProto>) -> Result<()> {
@@ -70,7 +82,7 @@ fn check_input_count(signature: &SignatureDef, inputs: &HashMap<String, TensorPr
 fn read_inputs<'a>(
     signature: &'a SignatureDef,
     inputs: &HashMap<String, TensorProto>,
-) -> Result<Vec<(&'a TensorInfo, Tensor)>> {
+) -> Result<Vec<Feed<'a>>> {
     // The numbers agree, so each wrong alias leaves one of the signature's without a tensor.
     let mut feeds = Vec::with_capacity(inputs.len());
     for alias in aliases(&signature.inputs) {
@@ -83,16 +95,13 @@ fn read_inputs<'a>(
                  set: "
             ))
         })?;
-        feeds.push((info, Tensor::from_proto(alias, proto)?));
+        feeds.push(Feed { alias, info, tensor: Tensor::from_proto(alias, proto)? });
     }
     Ok(feeds)
 }
 
 /// The outputs asked for, or all.
-fn choose_outputs<'a>(
-    signature: &'a SignatureDef,
-    filter: &[String],
-) -> Result<(Vec<&'a String>, Vec<&'a TensorInfo>)> {
+fn choose_outputs<'a>(signature: &'a SignatureDef, filter: &[String]) -> Result<Vec<Fetch<'a>>> {
     let mut chosen = Vec::new();
     let mut seen = BTreeSet::new();
     for alias in filter {
@@ -111,7 +120,7 @@ fn choose_outputs<'a>(
     if chosen.is_empty() {
         chosen = signature.outputs.iter().collect();
     }
-    Ok(chosen.into_iter().unzip())
+    Ok(chosen.into_iter().map(|(alias, info)| Fetch { alias, info }).collect())
 }
 
 /// The aliases in the order in which TensorFlow's ordered sets print them.

@@ -1,9 +1,9 @@
-//! The two gRPC services: they unwrap a request, make the call and wrap what came of it.
+//! The two gRPC services: they hand each call to what stands behind them.
 
 use tonic::{Request, Response, Status};
 
-use super::models::Models;
-use super::{inference, metadata, predict, status};
+use super::double::{Double, reply};
+use super::status;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::model_service_server::ModelService;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionService;
@@ -14,59 +14,56 @@ use crate::proto::tensorflow::serving::{
     ReloadConfigResponse,
 };
 
-/// TensorFlow Serving cuts longer texts, for they travel in a header.
-const LONGEST_TEXT: usize = 1024;
-
 type Reply<T> = Result<Response<T>, Status>;
 
 #[derive(Debug)]
 pub(super) struct Prediction {
-    models: Models,
+    double: Double,
 }
 
 impl Prediction {
-    pub(super) fn new(models: Models) -> Self {
-        Self { models }
+    pub(super) fn new(double: Double) -> Self {
+        Self { double }
     }
 }
 
 #[tonic::async_trait]
 impl PredictionService for Prediction {
     async fn predict(&self, request: Request<PredictRequest>) -> Reply<PredictResponse> {
-        reply(predict::predict(&self.models, request.get_ref()))
+        self.double.answer(request).await
     }
 
     async fn classify(&self, request: Request<ClassificationRequest>) -> Reply<ClassificationResponse> {
-        reply(inference::classify(&self.models, request.get_ref()))
+        self.double.answer(request).await
     }
 
     async fn regress(&self, request: Request<RegressionRequest>) -> Reply<RegressionResponse> {
-        reply(inference::regress(&self.models, request.get_ref()))
+        self.double.answer(request).await
     }
 
     async fn multi_inference(
         &self,
         request: Request<MultiInferenceRequest>,
     ) -> Reply<MultiInferenceResponse> {
-        reply(inference::multi_inference(&self.models, request.get_ref()))
+        self.double.answer(request).await
     }
 
     async fn get_model_metadata(
         &self,
         request: Request<GetModelMetadataRequest>,
     ) -> Reply<GetModelMetadataResponse> {
-        reply(metadata::get(&self.models, request.get_ref()))
+        self.double.answer(request).await
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Model {
-    models: Models,
+    double: Double,
 }
 
 impl Model {
-    pub(super) fn new(models: Models) -> Self {
-        Self { models }
+    pub(super) fn new(double: Double) -> Self {
+        Self { double }
     }
 }
 
@@ -76,39 +73,18 @@ impl ModelService for Model {
         &self,
         request: Request<GetModelStatusRequest>,
     ) -> Reply<GetModelStatusResponse> {
-        reply(status::get(&self.models, request.get_ref()))
+        self.double.answer(request).await
     }
 
     async fn handle_reload_config_request(
         &self,
         request: Request<ReloadConfigRequest>,
     ) -> Reply<ReloadConfigResponse> {
-        reply(status::reload(&self.models, request.get_ref()))
-    }
-}
-
-fn reply<T>(result: Result<T>) -> Reply<T> {
-    result.map(Response::new).map_err(|error: Error| Status::new(error.code(), cut(error.message())))
-}
-
-/// Cuts a text as the real server does, but never through a character.
-fn cut(text: &str) -> String {
-    if text.len() <= LONGEST_TEXT {
-        return text.to_owned();
-    }
-    let end = (0..=LONGEST_TEXT).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    format!("{}...TRUNCATED", &text[..end])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_texts_are_cut_between_characters() {
-        let kept = "m".repeat(LONGEST_TEXT);
-        assert_eq!(cut(&kept), kept);
-        assert_eq!(cut(&format!("{kept}m")), format!("{kept}...TRUNCATED"));
-        assert_eq!(cut(&format!("{}é!", &kept[1..])), format!("{}...TRUNCATED", &kept[1..]));
+        if !self.double.has_models() {
+            // Recording should leave the server as it is.
+            let text = "The mock that records does not pass configurations on";
+            return reply(Err(Error::unimplemented(text)));
+        }
+        reply(status::reload(&self.double.models, request.get_ref()))
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::proto::tensorflow::{DataType, TensorProto};
 
 /// The largest number of elements of one tensor.
-const MOST_ELEMENTS: usize = 64 << 20;
+pub(super) const MOST_ELEMENTS: usize = 64 << 20;
 
 /// The most memory that one tensor may take, counting what its strings refer to only once where
 /// they share it.
@@ -54,11 +54,7 @@ impl Tensor {
             Err(Unreadable::Malformed) => {
                 Err(Error::invalid_argument(format!("tensor parsing error: {alias}")))
             }
-            Err(Unreadable::TooLarge) => {
-                let (shape, name) = (shape_text(&shape), dtype_name(dtype));
-                let text = format!("OOM when allocating tensor with shape{shape} and type {name}");
-                Err(Error::new(Code::ResourceExhausted, text))
-            }
+            Err(Unreadable::TooLarge) => Err(too_large(dtype, &shape)),
         }
     }
 
@@ -118,8 +114,15 @@ fn read_values(proto: &TensorProto, dtype: DataType, shape: &[i64]) -> Result<Va
     numbers::read(proto, dtype, count).map(Values::Numbers)
 }
 
+/// The refusal of a tensor for which there is no room.
+pub(super) fn too_large(dtype: DataType, shape: &[i64]) -> Error {
+    let (shape, name) = (shape_text(shape), dtype_name(dtype));
+    let text = format!("OOM when allocating tensor with shape{shape} and type {name}");
+    Error::new(Code::ResourceExhausted, text)
+}
+
 /// The number of elements of a shape, or `None` for what is no shape.
-fn element_count(shape: &[i64]) -> Option<usize> {
+pub(super) fn element_count(shape: &[i64]) -> Option<usize> {
     if shape.len() > MOST_DIMENSIONS {
         return None;
     }

@@ -1,0 +1,163 @@
+//! Passes calls on to a real server and writes down what came of them.
+//!
+//! What was written last for an equal request is not written again. Calls that the server did not answer
+//! are not recorded. The file is bounded: when it is full, calls are passed on without it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use http::uri::PathAndQuery;
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+use super::line::{LONGEST_LINE, Line};
+use super::{Key, Outcome, key, sum};
+use crate::error::{Error, Result};
+use crate::mock::call::Call;
+use crate::mock::directory::complaint;
+use crate::mock::{CONNECTION_WINDOW, LARGEST_MESSAGE, STREAM_WINDOW};
+
+/// The most bytes of a file.
+const MOST_BYTES: u64 = 4 << 30;
+
+#[derive(Debug)]
+pub(in crate::mock) struct Recorder {
+    upstream: String,
+    channel: Channel,
+    path: PathBuf,
+    file: Mutex<Target>,
+}
+
+/// The file, and what is in it.
+#[derive(Debug)]
+struct Target {
+    file: File,
+    length: u64,
+    /// The sum of the last line for each request, if it was written by this process.
+    last: HashMap<Key, Key>,
+    is_broken: bool,
+}
+
+impl Recorder {
+    /// Adds to a file what a server answers. Whether the server is there is seen with the first call.
+    pub(in crate::mock) fn new(upstream: &str, path: &Path) -> Result<Self> {
+        let invalid = |problem: &str| {
+            let text =
+                format!("The server {upstream:?} {problem}; expected is an address such as http://HOST:8500");
+            Error::invalid_argument(text)
+        };
+        if upstream.starts_with("https:") {
+            return Err(invalid("cannot be reached with TLS; put a bridge or a tunnel in between"));
+        }
+        let url = if upstream.contains("://") { upstream.to_owned() } else { format!("http://{upstream}") };
+        let endpoint =
+            Endpoint::from_shared(url).map_err(|error| invalid(&format!("is no address: {error}")))?;
+        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().port().is_none() {
+            return Err(invalid("has no port or is no http:// address"));
+        }
+        let channel = endpoint
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .connect_lazy();
+        let unwritable = |error: std::io::Error| complaint(path, &format!("it cannot be written: {error}"));
+        let file = File::options().append(true).create(true).open(path).map_err(unwritable)?;
+        let length = file.metadata().map_err(unwritable)?.len();
+        let target = Target { file, length, last: HashMap::new(), is_broken: false };
+        Ok(Self { upstream: upstream.to_owned(), channel, path: path.to_owned(), file: Mutex::new(target) })
+    }
+
+    /// The address of the server.
+    pub(in crate::mock) fn upstream(&self) -> &str {
+        &self.upstream
+    }
+
+    /// Has the server answer, and writes that down before the client knows.
+    pub(in crate::mock) async fn pass<C: Call>(
+        &self,
+        request: Request<C>,
+    ) -> Result<Response<C::Reply>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let passed = Request::from_parts(metadata, tonic::Extensions::default(), message.clone());
+        let mut client = Grpc::new(self.channel.clone())
+            .max_decoding_message_size(LARGEST_MESSAGE)
+            .max_encoding_message_size(LARGEST_MESSAGE);
+        client.ready().await.map_err(|error| {
+            Status::unavailable(format!("The server that is recorded cannot be reached: {error}"))
+        })?;
+        let path = PathAndQuery::try_from(format!("/{}", C::METHOD));
+        let path = path.map_err(|error| Status::internal(error.to_string()))?;
+        let result = client.unary(passed, path, ProstCodec::<C, C::Reply>::default()).await;
+        let outcome = match &result {
+            Ok(reply) => Outcome::Reply(prost::Message::encode_to_vec(reply.get_ref()).into()),
+            // Only what the server said is a status without a source.
+            Err(status) if std::error::Error::source(status).is_none() => {
+                Outcome::Error(status.code(), status.message().to_owned())
+            }
+            Err(_) => return result,
+        };
+        self.write(&message, &outcome);
+        result
+    }
+
+    /// Failing to write is no reason to fail a call, and is told once.
+    fn write<C: Call>(&self, request: &C, outcome: &Outcome) {
+        let line = match Line::text(request, outcome) {
+            Ok(line) if (line.len() as u64) < LONGEST_LINE => line + "\n",
+            Ok(_) => {
+                return tracing::warn!(method = C::name(), "a call is too long to be recorded");
+            }
+            Err(error) => {
+                return tracing::warn!(method = C::name(), error, "a call cannot be recorded");
+            }
+        };
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        context.update(line.as_bytes());
+        let (key, line_sum) = (key(request), sum(context));
+        let mut target = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if target.is_broken || target.last.get(&key) == Some(&line_sum) {
+            return;
+        }
+        let length = target.length + line.len() as u64;
+        let problem = if length > MOST_BYTES {
+            Some(format!("the file would be longer than {} GiB", MOST_BYTES >> 30))
+        } else {
+            target.file.write_all(line.as_bytes()).err().map(|error| error.to_string())
+        };
+        if let Some(problem) = problem {
+            target.is_broken = true;
+            return tracing::warn!(file = %self.path.display(), error = problem, "no further calls are recorded");
+        }
+        target.length = length;
+        target.last.insert(key, line_sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_and_files_that_cannot_be_used_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("calls.jsonl");
+        for (upstream, expected) in [
+            ("https://localhost:8500", "TLS"),
+            ("localhost", "no port"),
+            ("ftp://localhost:1", "no http"),
+            ("http://a b:1", "is no address"),
+        ] {
+            let error = Recorder::new(upstream, &path).unwrap_err();
+            assert!(error.message().contains(expected), "{error}");
+        }
+        for upstream in ["localhost:8500", "http://[::1]:8500"] {
+            assert!(Recorder::new(upstream, &path).is_ok(), "{upstream}");
+        }
+        let error = Recorder::new("localhost:8500", directory.path()).unwrap_err();
+        assert!(error.message().contains("cannot be written"), "{error}");
+    }
+}
