@@ -45,6 +45,7 @@ mod limits;
 mod lines;
 mod load;
 mod log;
+mod mock;
 mod mutations;
 mod observability;
 mod payload_log;
