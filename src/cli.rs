@@ -9,6 +9,7 @@ mod client;
 mod command_line;
 mod completions;
 mod demo;
+mod docs;
 mod file;
 mod front;
 mod healthcheck;

@@ -91,6 +91,8 @@ pub struct ApiConfig {
     pub models: Vec<ListedModel>,
     /// Paths with a layout of their own.
     pub routes: CustomRoutes,
+    /// Whether there are a page and a description of the API.
+    pub docs: bool,
 }
 
 /// The gRPC side.
@@ -167,6 +169,7 @@ impl Default for ApiConfig {
             sagemaker: None,
             models: Vec::new(),
             routes: CustomRoutes::default(),
+            docs: true,
         }
     }
 }

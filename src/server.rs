@@ -13,6 +13,7 @@
 //! | `inference` | the same for gRPC, on its own port |
 //! | `access_log` | what is told of requests |
 //! | `access`, `auth`, `cors`, `compression` | who may call, pages of which origins, and how replies travel |
+//! | `docs` | the page for people |
 //! | `admin`, `status` | what those see who run the bridge |
 //! | `front` | what all connections share |
 //! | `watch` | files that may change |
@@ -27,6 +28,7 @@ mod compression;
 mod connection;
 mod cors;
 mod crowd;
+mod docs;
 mod drain;
 mod exchange;
 mod farewell;

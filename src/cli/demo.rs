@@ -41,7 +41,8 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
     });
     let mut config = arguments.api.into_config(UpstreamConfig::new(vec![Backend::at(backend_address)]))?;
     config.api.models = known;
-    print_examples(listen, if config.server.tls.is_some() { "https" } else { "http" });
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    print_examples(listen, scheme, config.api.docs);
     let bridge = async {
         let result = crate::run(config, listeners, shutdown).await;
         // The models go last, when no request needs them any more.
@@ -52,7 +53,7 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
 }
 
 /// Prints requests that work, with what they are.
-fn print_examples(listen: SocketAddr, scheme: &str) {
+fn print_examples(listen: SocketAddr, scheme: &str, has_page: bool) {
     let host = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => "localhost".to_owned(),
         IpAddr::V6(ip) if ip.is_unspecified() => "localhost".to_owned(),
@@ -62,6 +63,7 @@ fn print_examples(listen: SocketAddr, scheme: &str) {
         IpAddr::V6(ip) if !ip.is_unspecified() => format!("{scheme}://[{host}]:{}", listen.port()),
         _ => format!("{scheme}://{host}:{}", listen.port()),
     };
+    let page = if has_page { format!("In a browser, open {url}/docs.\n") } else { String::new() };
     let text = format!(
         "tfbridge is serving four built-in models at {url}. In another terminal, try:
 
@@ -69,7 +71,7 @@ fn print_examples(listen: SocketAddr, scheme: &str) {
   curl -d '{{\"signature_name\": \"mixed\", \"inputs\": {{\"a\": 0.1, \"b\": 9007199254740993, \"s\": \"na\u{ef}ve\"}}}}' {url}/v1/models/echo:predict
   curl '{url}/v1/models/half_plus_two?pretty'
 
-Stop with Ctrl-C.
+{page}Stop with Ctrl-C.
 "
     );
     // Nobody to read it is no reason not to serve.

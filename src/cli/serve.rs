@@ -10,6 +10,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
 
 use super::access::AccessArguments;
+use super::docs::DocsArguments;
 use super::front::FrontArguments;
 use super::limits::LimitArguments;
 use super::load::LoadArguments;
@@ -123,6 +124,8 @@ pub(super) struct ApiArguments {
     #[arg(long, env = "TFBRIDGE_SAGEMAKER", value_name = "MODEL[:SIGNATURE]")]
     sagemaker: Option<SageMaker>,
     #[command(flatten)]
+    docs: DocsArguments,
+    #[command(flatten)]
     access: AccessArguments,
     #[command(flatten)]
     telemetry: TelemetryArguments,
@@ -165,6 +168,7 @@ impl ApiArguments {
             return_headers: self.return_header,
             version_zero_is_latest: self.version_zero_is_latest,
             sagemaker: self.sagemaker,
+            docs: self.docs.docs,
             ..ApiConfig::default()
         };
         self.load.apply(&mut api);

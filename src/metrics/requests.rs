@@ -21,7 +21,7 @@ use super::tally::Tally;
 use crate::record::{Part, Record, Size, Subject};
 
 /// What requests may ask for; the last one is for those that ask for nothing that there is.
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "predict",
     "classify",
     "regress",
@@ -40,6 +40,7 @@ const VERBS: [&str; 19] = [
     "ping",
     "invocations",
     "route",
+    "docs",
     "none",
 ];
 

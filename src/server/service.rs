@@ -23,7 +23,7 @@ use super::request_id;
 use super::response::{error_response, route_response};
 use super::slow_start::SlowStart;
 use super::streamed::Streamed;
-use super::{Face, admin, inference};
+use super::{Face, admin, docs, inference};
 use crate::codec::media::MediaType;
 use crate::codec::pretty;
 use crate::error::{Error, Result};
@@ -161,16 +161,26 @@ async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> 
     let path = request.uri().path();
     let is_api = route::is_api(path) || bridge.api.routes.get(path).is_some();
     let asked = access.asked(request.headers());
-    let caller = match access.preflight(&request) {
-        Some(response) => Err(response),
-        None => Ok(access.authenticate(&mut request, is_api)),
-    };
-    let (mut response, memory, stream) = match caller {
-        Err(response) => {
+    // Neither takes a token.
+    let preflight = access.preflight(&request);
+    let file = if bridge.api.docs { docs::respond(&request) } else { None };
+    let (mut response, memory, stream) = match (preflight, file) {
+        (Some(response), _) => {
             exchange.verb = "preflight";
             (response, None, None)
         }
-        Ok(caller) => answer(state, caller, request, &mut exchange).await,
+        (None, Some(file)) => {
+            exchange.verb = "docs";
+            let response = match file {
+                Ok(response) => response,
+                Err(error) => refuse(request, &error).await,
+            };
+            (response, None, None)
+        }
+        (None, None) => {
+            let caller = access.authenticate(&mut request, is_api);
+            answer(state, caller, request, &mut exchange).await
+        }
     };
     if bridge.api.cors && is_api {
         allow_every_origin(response.headers_mut());

@@ -31,6 +31,7 @@ mod cors;
 mod custom;
 mod deadlines;
 mod descriptors;
+mod docs;
 mod examples;
 mod exhaustive;
 mod faults;

@@ -1,0 +1,84 @@
+// What the page is shown that the demo does not have: models with pictures and scores, routes of one's own, and files.
+
+import { deflateSync } from "node:zlib";
+
+const tensor = (dtype, shape) => ({ dtype, shape });
+const available = (version, ...labels) => ({ version, state: "AVAILABLE", labels });
+
+/// An answer to `GET /v1/models`.
+export const catalog = {
+    models: [
+        {
+            name: "resnet",
+            state: "AVAILABLE",
+            version: "7",
+            versions: [available("7", "canary"), { version: "6", state: "UNLOADING", labels: [] }, available("5", "stable")],
+            signatures: {
+                serving_default: {
+                    method_name: "tensorflow/serving/predict",
+                    inputs: { image: tensor("DT_FLOAT", [-1, 224, 224, 3]) },
+                    outputs: { classes: tensor("DT_STRING", [-1, 1000]), scores: tensor("DT_FLOAT", [-1, 1000]) },
+                },
+            },
+        },
+        { name: "a_model_with_a_rather_long_name_v2/final", state: "LOADING", versions: [{ version: "1", state: "LOADING", labels: [] }], signatures: null },
+        { name: "gone", state: "UNKNOWN", versions: [], signatures: null, error: "Could not find any versions of model gone" },
+    ],
+    routes: 1,
+};
+
+/// An answer to `GET /openapi.json`.
+export const openapi = {
+    openapi: "3.1.0",
+    paths: {
+        "/predict-digit": {
+            post: {
+                summary: "Which digit a picture shows",
+                "x-tfbridge-route": { model: "resnet", label: "stable", signature_name: "serving_default" },
+                requestBody: { content: { "application/json": { example: { input: [[0, 1], [1, 0]] } } } },
+            },
+        },
+    },
+};
+
+const names = { 281: "tabby cat", 282: "tiger cat", 285: "Egyptian cat", 280: "grey fox", 283: "Persian cat" };
+
+/// An answer of that model: a thousand classes, of which few are likely.
+export const scores = {
+    predictions: [
+        {
+            classes: Array.from({ length: 1000 }, (_, index) => names[index] ?? `class ${index}`),
+            scores: Array.from({ length: 1000 }, (_, index) => Number((0.62 * Math.exp(-((index - 281) ** 2) / 6) + 1e-5 * (index % 7)).toPrecision(5))),
+        },
+    ],
+};
+
+/// A PNG of so many pixels, whose colours `colour` gives.
+export function png(width, height, colour) {
+    const row = (y) => [0, ...Array.from({ length: width }, (_, x) => colour(x, y)).flat()];
+    const lines = Array.from({ length: height }, (_, y) => row(y)).flat();
+    const head = Buffer.alloc(13);
+    head.writeUInt32BE(width, 0);
+    head.writeUInt32BE(height, 4);
+    head.set([8, 2, 0, 0, 0], 8);
+    const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+    return Buffer.concat([signature, chunk("IHDR", head), chunk("IDAT", deflateSync(Buffer.from(lines))), chunk("IEND", Buffer.alloc(0))]);
+}
+
+function chunk(type, data) {
+    const content = Buffer.concat([Buffer.from(type), data]);
+    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+    length.writeUInt32BE(data.length);
+    sum.writeUInt32BE(checksum(content));
+    return Buffer.concat([length, content, sum]);
+}
+
+/// The CRC-32 that PNG has.
+function checksum(bytes) {
+    let sum = 0xffffffff;
+    for (const byte of bytes) {
+        sum ^= byte;
+        for (let bit = 0; bit < 8; bit += 1) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
+    }
+    return (sum ^ 0xffffffff) >>> 0;
+}
