@@ -123,16 +123,12 @@ impl Place<'_> {
             versions.insert(*version, load::signatures(file).map_err(|error| about(&error))?);
         }
         if let Some(wanted) = wanted {
-            versions = match (versions.len(), versions.first_key_value()) {
+            if let (1, Some((_, signatures))) = (versions.len(), versions.first_key_value()) {
                 // One export may stand for any version.
-                (1, Some((_, signatures))) => {
-                    wanted.iter().map(|version| (*version, signatures.clone())).collect()
-                }
-                _ => {
-                    versions.retain(|version, _| wanted.contains(version));
-                    versions
-                }
-            };
+                versions = wanted.iter().map(|version| (*version, signatures.clone())).collect();
+            } else {
+                versions.retain(|version, _| wanted.contains(version));
+            }
             let span = table.versions.as_ref().map(Spanned::span).unwrap_or_default();
             if let Some(missing) = wanted.iter().find(|version| !versions.contains_key(version)) {
                 return Err(

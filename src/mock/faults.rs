@@ -135,10 +135,9 @@ impl Injector {
     fn next(&self) -> (Duration, bool) {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let word = mix(self.seed ^ mix(number));
-        let delay = self
-            .faults
-            .delay
-            .map_or(Duration::ZERO, |Delay { least, most }| least + (most - least).mul_f64(unit(word)));
+        let delay = self.faults.delay.map_or(Duration::ZERO, |Delay { least, most }| {
+            least + most.saturating_sub(least).mul_f64(unit(word))
+        });
         let Probability(probability) = self.faults.fail;
         (delay, unit(mix(word)) < probability)
     }

@@ -20,9 +20,6 @@ const MOST_KEPT: u64 = 16 << 20;
 /// The tag of the graph that a server serves.
 const SERVE: &str = "serve";
 
-/// What TensorFlow needs when it loads a model, and nobody calls.
-const HIDDEN: [&str; 2] = ["__saved_model_init_op", "__saved_model_train_op"];
-
 /// The fields of `SavedModel` and of `MetaGraphDef` that matter.
 const META_GRAPHS: u32 = 2;
 const META_INFO_DEF: u32 = 1;
@@ -59,7 +56,7 @@ pub(super) fn read(file: impl Read + Seek) -> Result<Signatures, String> {
         };
         return Err(format!("it has {found}"));
     };
-    Ok(signatures.into_iter().filter(|(name, _)| !HIDDEN.contains(&name.as_str())).collect())
+    Ok(signatures.into_iter().collect())
 }
 
 /// Goes through a file of protocol buffers field by field.
@@ -185,11 +182,11 @@ mod tests {
 
     fn graph(tags: &[&str], names: &[&str]) -> MetaGraphDef {
         let x = || shaped("x:0", DataType::DtFloat, &[-1, 4]);
-        let named =
+        let entry =
             |name: &&str| ((*name).to_owned(), signature(PREDICT, [("x", x())], [("y", x()), ("z", x())]));
         MetaGraphDef {
             meta_info_def: Some(MetaInfoDef { tags: tags.iter().map(ToString::to_string).collect() }),
-            signature_def: names.iter().map(named).collect(),
+            signature_def: names.iter().map(entry).collect(),
         }
     }
 
@@ -207,7 +204,8 @@ mod tests {
         let check = |graphs: Vec<MetaGraphDef>, expected: &[&str]| {
             assert_eq!(names(&encoded(graphs)).unwrap(), expected);
         };
-        check(vec![graph(&["serve"], &["a", "b", init])], &["a", "b"]);
+        // What TensorFlow initializes the model with is a signature, too: the real server tells it.
+        check(vec![graph(&["serve"], &["a", "b", init])], &[init, "a", "b"]);
         check(vec![graph(&["train"], &["t"]), graph(&["serve"], &["a"])], &["a"]);
         check(vec![graph(&["serve", "tpu"], &["t"]), graph(&["serve"], &["a"])], &["a"]);
         check(vec![graph(&["serve", "gpu"], &["g"])], &["g"]);

@@ -78,11 +78,7 @@ fn string(number: u64) -> Bytes {
 }
 
 /// Packs a value that a number stands for: one of [0, 1) for floats.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    reason = "the bits that are kept are as many as the type is exact for"
-)]
+#[expect(clippy::cast_precision_loss, reason = "the bits that are kept are as many as the type is exact for")]
 fn push(dtype: DataType, number: u64, packed: &mut Vec<u8>) {
     let float = |number: u64| ((number >> 40) as f32 / (1_u32 << 24) as f32).to_le_bytes();
     let double = |number: u64| ((number >> 11) as f64 / (1_u64 << 53) as f64).to_le_bytes();

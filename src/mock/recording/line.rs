@@ -88,11 +88,51 @@ fn to_json(message: &str, encoded: &[u8]) -> Result<Value, String> {
     let mut text = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut text);
     message.serialize_with_options(&mut serializer, &options).map_err(|error| error.to_string())?;
-    let short: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    if !has_edge(&short) {
-        return Ok(short);
+    let mut short: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let exact = message.serialize_with_options(serde_json::value::Serializer, &options);
+    let mut exact = exact.map_err(|error| error.to_string())?;
+    if has_edge(&short) {
+        spell_doubles(&mut exact, None);
+        return Ok(exact);
     }
-    message.serialize_with_options(serde_json::value::Serializer, &options).map_err(|error| error.to_string())
+    spell_doubles(&mut short, Some(&exact));
+    Ok(short)
+}
+
+/// Writes doubles as strings, which the mapping of protocol buffers to JSON allows: a reader of JSON numbers may
+/// be off in the last bit. They are taken from `exact` where it is given.
+fn spell_doubles(value: &mut Value, exact: Option<&Value>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let exact = exact.and_then(|exact| exact.get(name));
+                match (name.as_str(), member) {
+                    (DOUBLES, Value::Array(doubles)) => {
+                        let exact = exact.and_then(Value::as_array).unwrap_or(doubles).iter();
+                        *doubles = exact.map(spelled).collect();
+                    }
+                    (_, member) => spell_doubles(member, exact),
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                spell_doubles(item, exact.and_then(|exact| exact.get(index)));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The field of tensors that has doubles.
+const DOUBLES: &str = "double_val";
+
+fn spelled(double: &Value) -> Value {
+    match double {
+        Value::Number(number) => Value::String(number.to_string()),
+        // Those that are no numbers are strings already.
+        other => other.clone(),
+    }
 }
 
 /// True if there is a number that may be the largest float, which models use to mask with. The shortest text
