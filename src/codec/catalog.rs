@@ -21,6 +21,18 @@ const INITIALIZER: &str = "__saved_model_init_op";
 pub struct Catalog {
     /// The models.
     pub models: Vec<Model>,
+    /// The routes of one's own, in the order of the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+}
+
+/// A route of one's own: a path that stands for a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// The path.
+    pub path: String,
+    /// The name of the model.
+    pub model: String,
 }
 
 /// A model.
@@ -79,7 +91,10 @@ impl Catalog {
     /// The same with those models only.
     #[must_use]
     pub fn only(&self, is_visible: impl Fn(&str) -> bool) -> Self {
-        Self { models: self.models.iter().filter(|model| is_visible(&model.name)).cloned().collect() }
+        Self {
+            models: self.models.iter().filter(|model| is_visible(&model.name)).cloned().collect(),
+            routes: self.routes.iter().filter(|route| is_visible(&route.model)).cloned().collect(),
+        }
     }
 
     /// It as JSON.
@@ -212,7 +227,8 @@ mod tests {
             model.add_label(label, number);
         }
         let gone = Model::unknown("gone", Some("why".to_owned()));
-        let catalog = Catalog { models: vec![gone, model] };
+        let route = |model: &str| Route { path: format!("/{model}"), model: model.to_owned() };
+        let catalog = Catalog { models: vec![gone, model], routes: vec![route("m"), route("gone")] };
         let expected = concat!(
             r#"{"models":[{"name":"gone","state":"UNKNOWN","versions":[],"signatures":null,"error":"why"},"#,
             r#"{"name":"m","state":"AVAILABLE","version":"3","versions":["#,
@@ -221,9 +237,11 @@ mod tests {
             r#"{"version":"1","state":"END","labels":[]}],"#,
             r#""signatures":{"serving_default":{"method_name":"tensorflow/serving/predict","#,
             r#""inputs":{"x":{"dtype":"DT_FLOAT","shape":[-1,4]}},"#,
-            r#""outputs":{"y":{"dtype":"DT_STRING","shape":null}}}}}]}"#,
+            r#""outputs":{"y":{"dtype":"DT_STRING","shape":null}}}}}],"#,
+            r#""routes":[{"path":"/m","model":"m"},{"path":"/gone","model":"gone"}]}"#,
         );
         assert_eq!(String::from_utf8(catalog.to_json()).unwrap(), expected);
-        assert_eq!(catalog.only(|name| name == "m").models.len(), 1);
+        let visible = catalog.only(|name| name == "m");
+        assert_eq!((visible.models.len(), visible.routes), (1, vec![route("m")]));
     }
 }

@@ -36,7 +36,7 @@ async function load() {
     try {
         const catalog = await get("v1/models");
         known.models = catalog.models;
-        known.routes = catalog.routes > 0 ? routesOf(await get("openapi.json")) : [];
+        known.routes = catalog.routes?.length > 0 ? routesOf(await get("openapi.json")) : [];
         known.failure = undefined;
         forgetToken();
     } catch (error) {

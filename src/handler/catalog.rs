@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::{Bridge, Reply, version};
-use crate::codec::catalog::{Catalog, Model};
+use crate::codec::catalog::{Catalog, Model, Route};
 use crate::codec::model;
+use crate::config::CustomRoute;
 use crate::error::Result;
 use crate::proto::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest};
 use crate::route::{Target, Version};
@@ -105,7 +106,9 @@ impl Bridge {
         }
         let mut models: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
         models.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Catalog { models }
+        let route =
+            |route: &CustomRoute| Route { path: route.path.clone(), model: route.target.name.clone() };
+        Catalog { models, routes: self.api.routes.iter().map(route).collect() }
     }
 
     /// The names that are known.
