@@ -13,15 +13,18 @@ mod docs;
 mod file;
 mod front;
 mod healthcheck;
+mod inspect;
 mod limits;
 mod load;
 mod man;
 mod mock;
 mod models;
+mod predict;
 mod serve;
 mod settings;
 mod streams;
 mod table;
+mod target;
 mod telemetry;
 mod token;
 mod upstream;
@@ -45,6 +48,9 @@ pub use self::command_line::CommandLine;
 
 /// The exit code for arguments that cannot be used (`EX_USAGE`).
 const USAGE: u8 = 64;
+
+/// The exit code after Ctrl-C, as shells have it: 128 and the number of the signal.
+const INTERRUPTED: u8 = 130;
 
 /// A REST front door for TensorFlow Serving.
 ///
@@ -97,6 +103,12 @@ enum Command {
     CheckConfig(Box<check::Arguments>),
     /// List the models that a bridge or a model server has.
     Models(models::Arguments),
+    /// Show what a model takes and gives, and which versions of it there are.
+    #[command(disable_version_flag = true)]
+    Inspect(inspect::Arguments),
+    /// Run a model on arguments, on a file or on each line of a large one.
+    #[command(disable_version_flag = true)]
+    Predict(Box<predict::Arguments>),
     /// Make a token for clients, and its entry for `--auth-file`.
     Token(token::Arguments),
     /// Ask the admin port of a bridge on this machine whether all is well: ends with 0 or 1.
@@ -137,10 +149,10 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", error.message());
-            if error.code() == tonic::Code::InvalidArgument {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::FAILURE
+            match error.code() {
+                tonic::Code::InvalidArgument => ExitCode::from(USAGE),
+                tonic::Code::Cancelled => ExitCode::from(INTERRUPTED),
+                _ => ExitCode::FAILURE,
             }
         }
     }
@@ -184,7 +196,9 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::CheckConfig(arguments) => {
             check::run(*arguments, &parsed.matches, &parsed.from_file, &parsed.routes)
         }
-        Command::Models(arguments) => models::run(arguments).await,
+        Command::Models(arguments) => until(shutdown, models::run(arguments)).await,
+        Command::Inspect(arguments) => until(shutdown, inspect::run(arguments)).await,
+        Command::Predict(arguments) => predict::run(*arguments, shutdown).await,
         Command::Token(arguments) => token::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
         Command::Completions(arguments) => {
@@ -192,6 +206,14 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
             Ok(())
         }
         Command::Man(arguments) => man::run(arguments),
+    }
+}
+
+/// Does something, but not beyond the time when the process is told to stop.
+async fn until(shutdown: impl Future<Output = ()>, work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::select! {
+        result = work => result,
+        () = shutdown => Err(Error::new(tonic::Code::Cancelled, "Interrupted")),
     }
 }
 

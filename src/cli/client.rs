@@ -240,6 +240,11 @@ impl Client {
         &self.name
     }
 
+    /// How long an answer may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends a request and gives the head of the answer, whatever its status. The body is sent while it comes to
     /// be; nothing but the connection bounds the time of that.
     ///

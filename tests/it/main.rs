@@ -22,6 +22,7 @@ mod backend;
 mod bridge;
 mod catalog;
 mod certificates;
+mod cli;
 mod client;
 mod cluster;
 mod compression;

@@ -1,0 +1,287 @@
+//! `tfbridge predict`: runs a model on what the command line, a file or the standard input has.
+//!
+//! What is sent is made by `given` from arguments and by `file` from a file; the bridge reads the bodies, so
+//! that nothing here knows how arrays, tables or pictures become tensors. Files of any size go through `stream`.
+
+mod file;
+mod fit;
+mod given;
+mod show;
+mod stream;
+
+use std::future::Future;
+use std::io::{IsTerminal as _, Write as _};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method, Response};
+use serde_json::Value;
+
+use self::file::Format;
+use super::OutputFormat;
+use super::client::{Client, ServerArguments, accepted, encoded};
+use super::target::{Description, TargetArguments, advised, type_of};
+use crate::codec::catalog::{Signature, Tensor};
+use crate::error::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    target: TargetArguments,
+    /// The inputs: `NAME=VALUE` with a value in JSON, or text for an input of strings; `NAME=@FILE` with the
+    /// content of a file: JSON, an array of NumPy, a picture, or bytes for an input of strings. Where there is one
+    /// input the name may be left out. The same name again is the next row of the batch.
+    #[arg(value_name = "INPUT", allow_negative_numbers = true)]
+    inputs: Vec<String>,
+    /// The file with the whole body of the request, `-` for the standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
+    file: Option<PathBuf>,
+    /// What the file is; its extension says it without this, and the standard input is JSON, or lines with
+    /// `--stream`.
+    #[arg(long, value_name = "FORMAT", requires = "file")]
+    format: Option<Format>,
+    /// The table has no line that names its columns: it begins with its first row.
+    #[arg(long, requires = "file")]
+    no_header: bool,
+    /// What the reply is to be; JSON without this, or what the extension of `--save` says.
+    #[arg(long, value_name = "FORMAT", conflicts_with = "stream")]
+    accept: Option<Format>,
+    /// Write the reply into this file, as it comes, in place of printing it.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Ask for so many of the best scores in place of all.
+    #[arg(long, value_name = "COUNT")]
+    top_k: Option<NonZeroUsize>,
+    /// A further parameter of the request, such as `outputs=scores`, or `resize=224x224` for a picture. Repeat it
+    /// for more.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parameter)]
+    parameter: Vec<(String, String)>,
+    #[command(flatten)]
+    stream: stream::StreamArguments,
+    #[command(flatten)]
+    server: ServerArguments,
+    /// How to print the reply: for people, or as the server sends it.
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    output: OutputFormat,
+}
+
+/// The body of a request, and what it is.
+#[derive(Debug)]
+struct Request {
+    content_type: String,
+    body: Bytes,
+    /// What the query has to say about it.
+    parameters: Vec<(String, String)>,
+}
+
+/// Predicts, and prints or saves the reply.
+pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let client = arguments.server.connect()?;
+    if arguments.stream.is_asked_for() {
+        // It ends in a way of its own.
+        return arguments.stream(client).await;
+    }
+    super::until(shutdown, arguments.once(&client)).await
+}
+
+impl Arguments {
+    async fn once(&self, client: &Client) -> Result<()> {
+        // A body of one's own needs nobody to know what it says.
+        let description = match (&self.file, self.target.describe(client).await) {
+            (_, Ok(description)) => Some(description),
+            (Some(_), Err(_)) => None,
+            // It is known how to call a model that does not tell, if one knows its inputs.
+            (None, Err(error)) if error.status() == http::StatusCode::NOT_IMPLEMENTED => None,
+            (None, Err(error)) => return Err(error),
+        };
+        let signature = match (&description, &self.file) {
+            (Some(description), None) => Some(description.signature(self.target.signature_name())?),
+            (Some(description), Some(_)) => description.signatures.get(self.target.signature_name()),
+            (None, _) => None,
+        };
+        let request = self.request(signature)?;
+        let accept = self.accepted();
+        if let (Some(format), None) = (accept, &self.save)
+            && format.is_binary()
+            && std::io::stdout().is_terminal()
+        {
+            return Err(Error::invalid_argument("That is nothing for a terminal: name a file with --save"));
+        }
+        let sent = self.send(client, request, accept).await;
+        let response = sent.map_err(|error| self.about_inputs(error, signature))?;
+        if let Some(path) = &self.save {
+            return save(path, response.body());
+        }
+        self.print(&response, signature);
+        Ok(())
+    }
+
+    /// What is sent.
+    fn request(&self, signature: Option<&Signature>) -> Result<Request> {
+        if let Some(path) = &self.file {
+            return file::request(path, self.format, self.no_header);
+        }
+        if self.inputs.is_empty() {
+            return Err(self.without_inputs(signature));
+        }
+        let name = self.target.signature.as_deref();
+        given::request(&self.inputs, signature, name, self.top_k)
+    }
+
+    /// A request that is refused, with what would be taken.
+    fn about_inputs(&self, error: Error, signature: Option<&Signature>) -> Error {
+        let Some(signature) = signature.filter(|_| error.status() == http::StatusCode::BAD_REQUEST) else {
+            return error;
+        };
+        let input = |(name, tensor): (&String, &Tensor)| format!("{name}: {}", type_of(tensor));
+        let inputs: Vec<_> = signature.inputs.iter().map(input).collect();
+        let name = self.target.signature_name();
+        advised(error, Some(&format!("The signature {name} takes {}", inputs.join(", "))))
+    }
+
+    /// Somebody has to be told how to name inputs.
+    fn without_inputs(&self, signature: Option<&Signature>) -> Error {
+        let inputs = signature.map(|signature| &signature.inputs).into_iter().flatten();
+        let inputs: Vec<_> =
+            inputs.map(|(name, tensor)| format!("  {name}: {}\n", type_of(tensor))).collect();
+        let example = match signature.and_then(|signature| signature.inputs.keys().next()) {
+            Some(name) => format!("{name}=VALUE"),
+            None => "NAME=VALUE".to_owned(),
+        };
+        let takes = if inputs.is_empty() {
+            String::new()
+        } else {
+            format!("The signature {} takes:\n{}", self.target.signature_name(), inputs.concat())
+        };
+        Error::invalid_argument(format!(
+            "There is nothing to predict.\n{takes}Try `tfbridge predict {} {example}`, or name a file with --file.",
+            self.target.model
+        ))
+    }
+
+    /// What the reply is to be, if it is not to be JSON.
+    fn accepted(&self) -> Option<Format> {
+        let of_file = self.save.as_deref().and_then(Format::of_path);
+        self.accept.or(of_file).filter(|format| *format != Format::Json)
+    }
+
+    /// The path of the request, with its query.
+    fn path(&self, parameters: &[(String, String)]) -> String {
+        let pairs = parameters.iter().chain(&self.parameter);
+        let pairs: Vec<_> =
+            pairs.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        let query = if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) };
+        format!("{}:predict{query}", self.target.path())
+    }
+
+    /// What the flags say that a body which is there already does not.
+    fn flags(&self) -> Vec<(String, String)> {
+        let name = self.target.signature.clone().map(|name| ("signature_name".to_owned(), name));
+        let top_k = self.top_k.map(|count| ("top_k".to_owned(), count.to_string()));
+        name.into_iter().chain(top_k).collect()
+    }
+
+    async fn send(
+        &self,
+        client: &Client,
+        request: Request,
+        accept: Option<Format>,
+    ) -> Result<Response<Bytes>> {
+        let mut parameters = request.parameters;
+        // JSON from arguments says it in the body, as other servers of the same API want it.
+        if self.file.is_some() || request.content_type != Format::Json.content_type() {
+            parameters.extend(self.flags());
+        }
+        let path = self.path(&parameters);
+        let accept = accept.unwrap_or(Format::Json).content_type();
+        let headers = [header(CONTENT_TYPE, &request.content_type)?, header(ACCEPT, accept)?];
+        let response = client.exchange(Method::POST, &path, &headers, request.body).await;
+        match response.and_then(accepted) {
+            Ok(response) => Ok(response),
+            Err(error) => Err(self.target.explained(client, error).await),
+        }
+    }
+
+    fn print(&self, response: &Response<Bytes>, signature: Option<&Signature>) {
+        let value = match (self.output, self.accepted()) {
+            (OutputFormat::Text, None) => show::parse(response.body()),
+            _ => None,
+        };
+        if let Some(value) = value {
+            return super::print(&show::reply(&value, signature));
+        }
+        let body = response.body();
+        let is_text = self.accepted().is_none_or(|format| !format.is_binary());
+        let end: &[u8] = if is_text && !body.ends_with(b"\n") { b"\n" } else { b"" };
+        // Nobody to read it is no reason to fail.
+        let mut output = std::io::stdout();
+        let _ = output.write_all(body).and_then(|()| output.write_all(end));
+    }
+
+    /// Predicts for each line of a file.
+    async fn stream(&self, client: Client) -> Result<()> {
+        let (Some(file), Some(save)) = (&self.file, &self.save) else {
+            return Err(Error::invalid_argument("--stream reads from --file FILE and writes to --save FILE"));
+        };
+        let format = self.format.or_else(|| Format::of_path(file)).unwrap_or(Format::Ndjson);
+        if !matches!(format, Format::Ndjson | Format::Csv) {
+            let value = format.to_possible_value();
+            let name = value.as_ref().map(|value| value.get_name()).unwrap_or_default();
+            return Err(Error::invalid_argument(format!("--stream reads ndjson and csv, not {name}")));
+        }
+        // It would be late to learn from the answer to a large file that there is no such model.
+        let description = self.target.describe(&client).await?;
+        description.signature(self.target.signature_name())?;
+        let kind = match format {
+            Format::Csv => stream::Kind::Table(Box::new(self.table(&description)?)),
+            _ => stream::Kind::Lines,
+        };
+        let parameters = self.flags();
+        let path = self.path(&parameters);
+        let job = stream::Job { client: client.clone(), path, file, save, kind, output: self.output };
+        match job.run(&self.stream).await {
+            // What the server says of the whole request.
+            Err(error) if error.status() == http::StatusCode::NOT_FOUND => {
+                Err(self.target.explained(&client, error).await)
+            }
+            result => result,
+        }
+    }
+
+    fn table(&self, description: &Description) -> Result<stream::Table> {
+        let input = self.parameter.iter().find(|(name, _)| name == "input").map(|(_, value)| value.as_str());
+        stream::Table::new(description.inputs(), self.target.signature_name(), input, self.no_header)
+    }
+}
+
+fn header(name: HeaderName, value: &str) -> Result<(HeaderName, HeaderValue)> {
+    let bad = |_| Error::invalid_argument(format!("{value:?} cannot be a header"));
+    HeaderValue::from_str(value).map_err(bad).map(|value| (name, value))
+}
+
+fn save(path: &Path, body: &[u8]) -> Result<()> {
+    std::fs::write(path, body)
+        .map_err(|error| Error::unavailable(format!("Cannot write {}: {error}", path.display())))
+}
+
+/// A name and a value.
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected, such as outputs=scores")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// How deep a value of JSON nests, told by the first of each list: the sizes of its lists.
+fn sizes(value: &Value) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    let mut value = value;
+    while let Value::Array(items) = value {
+        sizes.push(items.len());
+        let Some(first) = items.first() else { break };
+        value = first;
+    }
+    sizes
+}
