@@ -230,7 +230,7 @@ impl Arguments {
         let format = self.format.or_else(|| Format::of_path(file)).unwrap_or(Format::Ndjson);
         if !matches!(format, Format::Ndjson | Format::Csv) {
             let value = format.to_possible_value();
-            let name = value.as_ref().map(|value| value.get_name()).unwrap_or_default();
+            let name = value.as_ref().map(clap::builder::PossibleValue::get_name).unwrap_or_default();
             return Err(Error::invalid_argument(format!("--stream reads ndjson and csv, not {name}")));
         }
         // It would be late to learn from the answer to a large file that there is no such model.

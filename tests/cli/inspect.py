@@ -52,7 +52,7 @@ def ours(program, backend, name, version):
     """The signatures as the command tells them."""
     output = subprocess.run(
         [program, "inspect", name, "--version", version, "--backend", backend,
-         "--output", "json"], check=True, capture_output=True, text=True,
+         "--output", "json"], check=True, stdout=subprocess.PIPE, text=True,
         timeout=60).stdout
     return json.loads(output)["signatures"]
 
@@ -61,7 +61,7 @@ def serve(port_file):
     """Starts the server; returns it and its address."""
     server = subprocess.Popen(
         [sys.executable, SERVING / "server.py", "--port", "0", "--port-file",
-         port_file, "--max-seconds", "600", "--exit-with-stdin"],
+         port_file, "--max-seconds", "3000", "--exit-with-stdin"],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     for _ in range(1200):
         if port_file.exists() and port_file.stat().st_size:

@@ -281,12 +281,12 @@ async fn rows_of_tables_are_answered_in_their_places() {
     let backend = server.backend().to_string();
     let streamed = Streamed::new("in.csv", "x\n1\n\n\"2\"\n300,1\n\"4");
     let words = streamed.words("", &[]);
-    let words: Vec<_> = words.iter().map(|&word| match word {
+    let replaced = words.iter().map(|&word| match word {
         "--server" => "--backend",
-        "" => &backend,
+        "" => backend.as_str(),
         word => word,
     });
-    let words: Vec<_> = words.collect();
+    let words: Vec<_> = replaced.collect();
     fails(&words, 1, &["2 of 5 lines have failed"]);
     assert_eq!(streamed.output(), "[2.5]\n\n[3.0]\nnull\nnull\n");
     let failures = streamed.failures();

@@ -302,8 +302,14 @@ impl Exchange {
         while let Some(length) = memchr::memchr(b'\n', &request.text[searched..]) {
             let line = request.text.split_to(searched + length + 1);
             searched = 0;
+            let line = &line[..line.len() - 1];
+            if self.sent == 0 && told(line).is_some() {
+                // It is about lines that have not come: they go in another request.
+                request.sender = None;
+                continue;
+            }
             request.answers += 1;
-            if let Some(error) = self.answer(&line[..line.len() - 1], request.answers)? {
+            if let Some(error) = self.answer(line, request.answers)? {
                 return Ok(Some(error));
             }
         }
@@ -323,12 +329,11 @@ impl Exchange {
                 self.pending.push_front(row);
                 return Ok(Some(Error::unavailable(told)));
             }
-            (None, _, told) => {
+            (None, _, _) => {
                 let name = self.client.name();
-                let told = told
-                    .clone()
-                    .unwrap_or_else(|| format!("{name} gives answers to lines that are not sent"));
-                return Ok(Some(Error::unavailable(told)));
+                return Ok(Some(Error::unavailable(format!(
+                    "{name} gives answers to lines that are not sent"
+                ))));
             }
             (Some(row), _, _) => row,
         };

@@ -211,6 +211,9 @@ impl Splitter {
         if let Some(kept) = self.dropped.take() {
             return Some((kept, self.end, false));
         }
+        if line.len() > LONGEST {
+            return Some((Bytes::copy_from_slice(&line[..KEPT]), self.end, false));
+        }
         if self.end == line.len() as u64 && line.starts_with(b"\xef\xbb\xbf") {
             line.advance(3);
         }
