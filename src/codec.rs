@@ -17,6 +17,7 @@
 //! | `top_k` | outputs of scores | the best of them |
 //! | [`model`] | status and signatures | JSON |
 //! | [`catalog`] | the same of all models | JSON |
+//! | [`sample`] | a signature | requests that it is likely to take |
 //! | [`signature::file`] | a file of signatures | what predict must know of models |
 //! | [`inference`] | requests of the Open Inference Protocol | tensors, and tensors back to its replies |
 //! | [`lines`] | a predict body of a value per line, in any pieces | tensors for batches of lines, and lines back |
@@ -53,6 +54,7 @@ pub mod pretty;
 pub mod protobuf;
 mod reader;
 mod rows;
+pub mod sample;
 mod shortest;
 pub mod signature;
 pub mod stream;
