@@ -9,9 +9,13 @@ mod client;
 mod command_line;
 mod completions;
 mod demo;
+mod described;
+mod dial;
 mod docs;
+mod doctor;
 mod file;
 mod front;
+mod grpc;
 mod healthcheck;
 mod inspect;
 mod limits;
@@ -109,6 +113,8 @@ enum Command {
     /// Run a model on arguments, on a file or on each line of a large one.
     #[command(disable_version_flag = true)]
     Predict(Box<predict::Arguments>),
+    /// Look at the way to the models step by step: what works, what does not, and why.
+    Doctor(doctor::Arguments),
     /// Make a token for clients, and its entry for `--auth-file`.
     Token(token::Arguments),
     /// Ask the admin port of a bridge on this machine whether all is well: ends with 0 or 1.
@@ -199,6 +205,7 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::Models(arguments) => until(shutdown, models::run(arguments)).await,
         Command::Inspect(arguments) => until(shutdown, inspect::run(arguments)).await,
         Command::Predict(arguments) => predict::run(*arguments, shutdown).await,
+        Command::Doctor(arguments) => doctor::run(arguments, shutdown).await,
         Command::Token(arguments) => token::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
         Command::Completions(arguments) => {

@@ -463,3 +463,12 @@ pub(crate) fn client_tls(files: &UpstreamTls) -> std::io::Result<rustls::ClientC
     config.alpn_protocols.clear();
     Ok(config)
 }
+
+/// The authorities that such a client trusts.
+///
+/// # Errors
+///
+/// What cannot be read or used, with the name of the file.
+pub(crate) fn trusted(files: &UpstreamTls) -> std::io::Result<rustls::RootCertStore> {
+    tls::roots(files)
+}

@@ -137,6 +137,25 @@ impl ServerArguments {
         self.backend.as_ref()
     }
 
+    /// The server of the REST API that is asked where there is no such model server.
+    pub(super) fn address(&self) -> &Address {
+        &self.server
+    }
+
+    /// How long an answer may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The header with the token, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a token that no header can carry.
+    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>> {
+        self.token.as_deref().map(authorization).transpose()
+    }
+
     /// The files for TLS.
     pub(super) fn tls(&self) -> UpstreamTls {
         let identity = self.cert.clone().zip(self.key.clone());
@@ -149,7 +168,7 @@ impl ServerArguments {
     ///
     /// `INVALID_ARGUMENT` for files or a token that cannot be used.
     pub(super) fn connect(&self) -> Result<Client> {
-        let authorization = self.token.as_deref().map(authorization).transpose()?;
+        let authorization = self.authorization()?;
         if let Some(backend) = &self.backend {
             return self.connect_inside(backend, authorization);
         }

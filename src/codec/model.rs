@@ -6,7 +6,9 @@
 use std::sync::LazyLock;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
+};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -50,6 +52,29 @@ pub fn encode_metadata(reply: &GetModelMetadataResponse) -> Result<Vec<u8>> {
 /// `INTERNAL` as from [`encode_metadata`].
 pub fn decode_signatures(reply: &GetModelMetadataResponse) -> Result<SignatureDefMap> {
     SignatureDefMap::decode(packed_signatures(reply)?).map_err(|error| unpack_error().with_source(error))
+}
+
+/// The signatures in the JSON that [`encode_metadata`] writes, and the version that they are of.
+///
+/// # Errors
+///
+/// `INTERNAL` if it is something else.
+pub fn decode_metadata(json: &[u8]) -> Result<(Option<i64>, SignatureDefMap)> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Error::internal(format!("The metadata of the model cannot be read: {error}"))
+    };
+    let mut json: Value = serde_json::from_slice(json).map_err(|error| wrong(&error))?;
+    let version = json["model_spec"]["version"].as_str().and_then(|text| text.parse().ok());
+    let mut signatures = json.pointer_mut("/metadata/signature_def").map(Value::take).unwrap_or_default();
+    // Other servers write the type of what they have packed, too.
+    if let Some(members) = signatures.as_object_mut() {
+        members.remove("@type");
+    }
+    let descriptor = descriptor("tensorflow.serving.SignatureDefMap")?;
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let message = DynamicMessage::deserialize_with_options(descriptor, signatures, &options)
+        .map_err(|error| wrong(&error))?;
+    Ok((version, message.transcode_to().map_err(|error| wrong(&error))?))
 }
 
 fn packed_signatures(reply: &GetModelMetadataResponse) -> Result<&[u8]> {
@@ -101,4 +126,35 @@ pub(crate) fn descriptor(message: &str) -> Result<MessageDescriptor> {
 
 fn to_bytes(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_read_as_servers_print_it() {
+        let json = r#"{
+            "model_spec": {"name": "m", "signature_name": "", "version": "7"},
+            "metadata": {"signature_def": {
+                "@type": "type.googleapis.com/tensorflow.serving.SignatureDefMap",
+                "signature_def": {"serving_default": {
+                    "inputs": {"x": {
+                        "name": "x:0", "dtype": "DT_FLOAT", "later": {"fields": []},
+                        "tensor_shape": {"dim": [{"size": "-1", "name": ""}], "unknown_rank": false}
+                    }},
+                    "outputs": {}, "method_name": "tensorflow/serving/predict"
+                }}
+            }}
+        }"#;
+        let (version, map) = decode_metadata(json.as_bytes()).unwrap();
+        let signature = &map.signature_def["serving_default"];
+        let input = &signature.inputs["x"];
+        assert_eq!((version, signature.method_name.as_str()), (Some(7), "tensorflow/serving/predict"));
+        assert_eq!((input.dtype, input.tensor_shape.as_ref().unwrap().dim[0].size), (1, -1));
+        for bad in ["", "{}", "[]", r#"{"metadata": {"signature_def": 1}}"#] {
+            let error = decode_metadata(bad.as_bytes()).unwrap_err();
+            assert!(error.message().starts_with("The metadata of the model cannot be read: "), "{error}");
+        }
+    }
 }

@@ -79,21 +79,10 @@ impl Tls {
 ///
 /// What cannot be read or used, with the name of the file.
 pub(crate) fn load(files: &UpstreamTls) -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    match &files.ca {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| unusable(path, error))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
-        .with_root_certificates(roots);
+        .with_root_certificates(roots(files)?);
     let mut config = match &files.identity {
         Some((certificate, key)) => {
             let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error))?;
@@ -105,4 +94,24 @@ pub(crate) fn load(files: &UpstreamTls) -> io::Result<ClientConfig> {
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
+}
+
+/// The authorities that are trusted: those of the file, or the system's.
+///
+/// # Errors
+///
+/// What cannot be read or used, with the name of the file.
+pub(crate) fn roots(files: &UpstreamTls) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match &files.ca {
+        Some(path) => {
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| unusable(path, error))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(roots)
 }

@@ -33,6 +33,7 @@ mod custom;
 mod deadlines;
 mod descriptors;
 mod docs;
+mod doctor;
 mod examples;
 mod exhaustive;
 mod faults;

@@ -1,0 +1,262 @@
+//! `tfbridge doctor`: what it finds of servers that are well, and what it says of those that are not.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::NamedTempFile;
+use tfbridge::config::ListedModel;
+use tfbridge::mock::Models;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use crate::auth;
+use crate::backend::{Server, Transport, replace};
+use crate::bridge::{Bridge, models};
+use crate::certificates::Authority;
+use crate::scripted::{Script, Scripted};
+
+/// No step waits longer for what never comes, and all steps together are done by then.
+const LIMIT: &str = "2s";
+const END: Duration = Duration::from_secs(30);
+
+/// What the doctor prints, and the code that it ends with.
+async fn examine(words: &[&str]) -> (Option<i32>, String) {
+    let child = Command::new(env!("CARGO_BIN_EXE_tfbridge"))
+        .arg("doctor")
+        .args(words)
+        .env_remove("TFBRIDGE_SERVER")
+        .env_remove("TFBRIDGE_TOKEN")
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(END, child).await.expect("it does not end").unwrap();
+    assert!(!output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// The same as JSON.
+async fn report(words: &[&str]) -> (Option<i32>, Value) {
+    let words = [words, &["--output", "json", "--timeout", LIMIT]].concat();
+    let (code, text) = examine(&words).await;
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["ok"] == true, code == Some(0), "{report:#}");
+    (code, report)
+}
+
+/// The names of the steps with what came of them.
+fn steps(report: &Value) -> Vec<String> {
+    let steps = report["steps"].as_array().unwrap().iter();
+    steps.map(|step| format!("{}: {}", step["name"], step["status"]).replace('"', "")).collect()
+}
+
+fn step<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let steps = report["steps"].as_array().unwrap();
+    steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("no {name}: {report:#}"))
+}
+
+/// The only step that fails has this name and says this: what was found, why, and what to try.
+async fn check_fails(words: &[&str], name: &str, says: &[&str]) {
+    let (code, report) = report(words).await;
+    assert_eq!(code, Some(1), "{words:?}");
+    let failed: Vec<_> = steps(&report).into_iter().filter(|step| step.ends_with("failed")).collect();
+    assert_eq!(failed, [format!("{name}: failed")], "{report:#}");
+    let step = step(&report, name);
+    let told = ["detail", "cause", "advice"].map(|part| step[part].as_str().unwrap()).join("\n");
+    for part in says {
+        assert!(told.contains(part), "{words:?}: {part:?} is not in\n{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_bridge_that_is_well_passes_every_step() {
+    let bridge = Bridge::start_with(models(), |config| {
+        config.api.models = ["half_plus_two", "echo"].map(ListedModel::new).into();
+    })
+    .await;
+    let server = format!("http://localhost:{}", bridge.address.port());
+    let (code, report) = report(&["--server", &server]).await;
+    let expected = [
+        "settings: ok",
+        "dns: ok",
+        "connect: ok",
+        "tls: skipped",
+        "protocol: ok",
+        "health: ok",
+        "models: ok",
+        "model: ok",
+        "predict: ok",
+        "model: ok",
+        "predict: ok",
+    ];
+    assert_eq!((code, steps(&report).as_slice()), (Some(0), &expected.map(str::to_owned)[..]), "{report:#}");
+    assert_eq!(step(&report, "models")["detail"], "echo, half_plus_two");
+    assert!(step(&report, "predict")["milliseconds"].as_f64().unwrap() > 0.0);
+
+    let (code, text) = examine(&["--server", &server, "half_plus_two"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("ok   settings"), "{text}");
+    assert!(text.contains("half_plus_two: version 124, AVAILABLE, signatures"), "{text}");
+    assert!(!text.contains('\x1b'), "{text}");
+}
+
+#[tokio::test]
+async fn a_model_server_that_is_well_passes_every_step_over_every_transport() {
+    for transport in [Transport::Tcp, Transport::Tls, Transport::Mtls, Transport::Unix] {
+        let server = Server::start(transport, models()).await;
+        let backend = server.backend().to_string();
+        let files = server.tls();
+        let mut words = vec!["--backend", &*backend, "half_plus_two"];
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let ca = files.ca.as_deref().map(path);
+        let identity = files.identity.map(|(cert, key)| [path(&cert), path(&key)]);
+        words.extend(ca.iter().flat_map(|ca| ["--ca", ca]));
+        words.extend(identity.iter().flat_map(|[cert, key]| ["--cert", &**cert, "--key", key]));
+        let (code, report) = report(&words).await;
+        assert_eq!(code, Some(0), "{transport:?}: {report:#}");
+        let is_secure = matches!(transport, Transport::Tls | Transport::Mtls);
+        let tls = step(&report, "tls");
+        assert_eq!(tls["status"] == "ok", is_secure, "{tls}");
+        if is_secure {
+            let detail = tls["detail"].as_str().unwrap();
+            assert!(detail.contains("for 127.0.0.1, from CN=") && detail.contains("ALPN h2"), "{detail}");
+        }
+        assert_eq!(step(&report, "predict")["status"], "ok");
+    }
+    // Who names no model is told how to.
+    let server = Server::start(Transport::Tcp, models()).await;
+    let (code, report) = report(&["--backend", &server.backend().to_string()]).await;
+    assert_eq!((code, step(&report, "models")["status"].as_str()), (Some(0), Some("skipped")));
+}
+
+#[tokio::test]
+async fn health_is_what_the_server_says() {
+    let (server, reporter) = Scripted::start_with_health(Script::Answer(Duration::ZERO)).await;
+    let backend = server.backend().to_string();
+    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let (code, report) = report(&["--backend", &backend, "m"]).await;
+    assert_eq!((code, step(&report, "health")["status"].as_str()), (Some(0), Some("ok")), "{report:#}");
+    reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    check_fails(&["--backend", &backend, "m"], "health", &["NOT_SERVING", "starting or stopping"]).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_told() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = format!("http://{free}");
+    check_fails(&["--server", &closed], "connect", &["refuses", "nobody listens", "tfbridge serve"]).await;
+    check_fails(&["--backend", &closed], "connect", &["refuses", "tensorflow_model_server"]).await;
+    let nowhere = "http://nowhere.invalid:8501";
+    check_fails(&["--server", nowhere], "dns", &["nowhere.invalid"]).await;
+    let missing = ["--server", "https://127.0.0.1:1", "--ca", "/nowhere/ca.pem"];
+    check_fails(&missing, "settings", &["/nowhere/ca.pem", "PEM"]).await;
+    let socket = "unix:/nowhere/socket";
+    check_fails(&["--backend", socket], "connect", &["/nowhere/socket", "no such socket"]).await;
+    // What is odd about a port is told, whatever comes of it.
+    for (words, note) in [
+        (["--server", "http://127.0.0.1:8500"], "gRPC port"),
+        (["--backend", "http://127.0.0.1:8501"], "8500"),
+    ] {
+        let (_, report) = report(&words).await;
+        let advice = step(&report, "settings")["advice"].as_str().unwrap();
+        assert!(advice.contains(note), "{advice}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_model_server_is_told() {
+    // A port that takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    check_fails(&["--server", &address], "protocol", &["nothing comes back", "hangs"]).await;
+    check_fails(&["--backend", &address], "protocol", &["nothing comes back"]).await;
+    check_fails(&["--server", &address.replace("http", "https")], "tls", &["no answer to the handshake"])
+        .await;
+
+    // One of HTTP/1.1 only.
+    let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", old.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = old.accept().await {
+            let mut bytes = [0; 1024];
+            // Whoever has seen enough may be gone.
+            let _ = stream.read(&mut bytes).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    });
+    check_fails(&["--backend", &address], "protocol", &["HTTP/1.1", "no gRPC port", "8500", "--server"])
+        .await;
+
+    // A gRPC port is none of HTTP, and that of a bridge is no model server.
+    let server = Server::start(Transport::Tcp, models()).await;
+    let grpc = server.backend().to_string();
+    check_fails(&["--server", &grpc], "protocol", &["gRPC port", "8501", "--backend http://127.0.0.1:"])
+        .await;
+    let bridge = Bridge::start(models()).await;
+    let address = format!("http://{}", bridge.address);
+    check_fails(&["--backend", &address, "echo"], "health", &["no gRPC", "a bridge", "--server"]).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_certificates_is_told() {
+    let server = Server::start(Transport::Tls, models()).await;
+    let (backend, ca) = (server.backend().to_string(), server.path("ca.pem"));
+    let ca = ca.to_str().unwrap();
+    check_fails(&["--backend", &backend], "tls", &["not trusted", "issuer", "--ca"]).await;
+    check_fails(&["--backend", &backend.replace("https", "http")], "protocol", &["TLS", "https://127.0.0.1"])
+        .await;
+    replace(&server.path("ca.pem"), &Authority::new().pem());
+    check_fails(&["--backend", &backend, "--ca", ca], "tls", &["not trusted", "other authorities"]).await;
+
+    let elsewhere = Server::start_as(Transport::Tls, models(), "elsewhere.example").await;
+    let (backend, ca) = (elsewhere.backend().to_string(), elsewhere.path("ca.pem"));
+    let words = ["--backend", &*backend, "--ca", ca.to_str().unwrap()];
+    check_fails(&words, "tls", &["not for 127.0.0.1", "elsewhere.example"]).await;
+
+    let mutual = Server::start(Transport::Mtls, models()).await;
+    let (backend, ca) = (mutual.backend().to_string(), mutual.path("ca.pem"));
+    let words = ["--backend", &*backend, "--ca", ca.to_str().unwrap()];
+    check_fails(&words, "protocol", &["mutual TLS", "--cert FILE --key FILE"]).await;
+    let stranger = Authority::new().issue("bridge");
+    replace(&mutual.path("bridge.pem"), &stranger.certificate.pem());
+    replace(&mutual.path("bridge.key"), &stranger.key.serialize_pem());
+    let (cert, key) = (mutual.path("bridge.pem"), mutual.path("bridge.key"));
+    let identity = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    check_fails(&[&words[..], &identity].concat(), "protocol", &["does not accept our certificate"]).await;
+
+    let plain = Server::start(Transport::Tcp, models()).await;
+    let backend = plain.backend().to_string().replace("http", "https");
+    check_fails(&["--backend", &backend, "--ca", ca.to_str().unwrap()], "tls", &["clear text", "http://127"])
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_models_and_tokens_is_told() {
+    let bridge = Bridge::start(models()).await;
+    let server = format!("http://{}", bridge.address);
+    check_fails(&["--server", &server, "nobody"], "model", &["model nobody", "upper and lower case"]).await;
+    let refusing = Scripted::start(Script::Fail(tonic::Code::Internal, "out of luck")).await;
+    let backend = refusing.backend().to_string();
+    check_fails(&["--backend", &backend, "m"], "predict", &["out of luck", "log"]).await;
+    let stalled = Scripted::start(Script::Stall).await;
+    let backend = stalled.backend().to_string();
+    check_fails(&["--backend", &backend, "m"], "predict", &["within 2s", "--timeout"]).await;
+
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), auth::entry("some", "models = [\"echo\"]\n")).unwrap();
+    let bridge = Bridge::start_with(Models::builtin(), |config| {
+        config.access.auth_file = Some(file.path().to_owned());
+    })
+    .await;
+    let server = format!("http://{}", bridge.address);
+    let words = ["--server", &*server, "--output", "json"];
+    let (code, text) = examine(&[&words[..], &["echo"]].concat()).await;
+    assert!(code == Some(1) && text.contains("no token was sent"), "{text}");
+    let (code, text) = examine(&[&words[..], &["--token", "not-the-secret", "echo"]].concat()).await;
+    assert!(code == Some(1) && text.contains("does not know the token"), "{text}");
+    assert!(!text.contains("not-the-secret"), "{text}");
+    let token = auth::token("some");
+    let (code, text) = examine(&[&words[..], &["--token", &token, "echo"]].concat()).await;
+    assert!(code == Some(0) && !text.contains(&token), "{text}");
+    check_fails(&["--server", &server, "--token", &token, "half_plus_two"], "model", &["not meant for this"])
+        .await;
+}
