@@ -4,6 +4,7 @@
 //! Bad arguments end the program with exit code 64, the field's code for a usage error.
 
 mod access;
+mod bench;
 mod check;
 mod client;
 mod command_line;
@@ -115,6 +116,8 @@ enum Command {
     Predict(Box<predict::Arguments>),
     /// Look at the way to the models step by step: what works, what does not, and why.
     Doctor(doctor::Arguments),
+    /// Put load on a model with inputs that are made up, and tell how long the answers take.
+    Bench(Box<bench::Arguments>),
     /// Make a token for clients, and its entry for `--auth-file`.
     Token(token::Arguments),
     /// Ask the admin port of a bridge on this machine whether all is well: ends with 0 or 1.
@@ -206,6 +209,7 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::Inspect(arguments) => until(shutdown, inspect::run(arguments)).await,
         Command::Predict(arguments) => predict::run(*arguments, shutdown).await,
         Command::Doctor(arguments) => doctor::run(arguments, shutdown).await,
+        Command::Bench(arguments) => bench::run(*arguments, shutdown).await,
         Command::Token(arguments) => token::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
         Command::Completions(arguments) => {

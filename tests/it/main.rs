@@ -19,6 +19,7 @@ mod admin;
 mod api;
 mod auth;
 mod backend;
+mod bench_command;
 mod bridge;
 mod catalog;
 mod certificates;
