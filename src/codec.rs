@@ -17,6 +17,7 @@
 //! | `top_k` | outputs of scores | the best of them |
 //! | [`model`] | status and signatures | JSON |
 //! | [`catalog`] | the same of all models | JSON |
+//! | [`openapi`] | all models | the document that describes the API |
 //! | [`sample`] | a signature | requests that it is likely to take |
 //! | [`signature::file`] | a file of signatures | what predict must know of models |
 //! | [`inference`] | requests of the Open Inference Protocol | tensors, and tensors back to its replies |
@@ -48,6 +49,7 @@ pub(crate) mod npy;
 pub(crate) mod npz;
 mod number;
 pub(crate) mod octets;
+pub mod openapi;
 pub mod parameters;
 pub mod predict;
 pub mod pretty;

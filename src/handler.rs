@@ -16,6 +16,7 @@ mod inflate;
 mod lines;
 pub(crate) mod memory;
 pub(crate) mod messages;
+mod openapi;
 mod predict;
 mod readiness;
 mod reload;
@@ -51,6 +52,7 @@ use crate::upstream::{Call, EndpointState, Memory, Upstream};
 use admission::Admission;
 pub(crate) use catalog::Visible;
 pub(crate) use lines::Stream;
+pub(crate) use openapi::EntityTag;
 use readiness::Readiness;
 
 /// Everything that requests need: one for the whole process.
@@ -69,6 +71,8 @@ pub struct Bridge {
     admission: Admission,
     readiness: Readiness,
     found: catalog::Found,
+    /// Whether requests need tokens, which the description of the API tells.
+    has_tokens: bool,
 }
 
 /// What a request is answered with.
@@ -84,12 +88,21 @@ pub struct Reply {
     pub json_length: Option<usize>,
     /// What follows the body as it comes to be.
     pub(crate) stream: Option<Stream>,
+    /// By which a client knows again what it has kept.
+    pub(crate) entity_tag: Option<EntityTag>,
 }
 
 impl Reply {
     /// A reply about no model in particular.
     fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { body: body.into(), content_type, model_version: None, json_length: None, stream: None }
+        Self {
+            body: body.into(),
+            content_type,
+            model_version: None,
+            json_length: None,
+            stream: None,
+            entity_tag: None,
+        }
     }
 }
 
@@ -109,6 +122,7 @@ impl Bridge {
             admission: Admission::new(&config.api, &metrics),
             readiness: Readiness::new(config, &metrics),
             found: catalog::Found::default(),
+            has_tokens: config.access.auth_file.is_some(),
             metrics,
         }
     }
@@ -138,6 +152,7 @@ impl Bridge {
             admission: Admission::new(&config.api, metrics),
             readiness: Readiness::new(config, metrics),
             found: catalog::Found::default(),
+            has_tokens: config.access.auth_file.is_some(),
         }
     }
 
@@ -204,6 +219,7 @@ impl Bridge {
             Route::ServerLive => Ok(inference::server_live()),
             Route::ServerReady => self.server_ready().await,
             Route::Models => self.models(&request, call).await,
+            Route::OpenApi(target) => self.openapi(target.as_ref(), &request, call).await,
             Route::Metrics => self.metrics_text().map(|text| Reply::new("text/plain; charset=utf-8", text)),
             Route::Ping => self.ping().await,
             Route::Custom(route) => self.custom(route, request, call).await,
@@ -314,7 +330,7 @@ impl Bridge {
             call.record.hit(Limit::ResponseSize);
             return Err(Error::internal(format!("The reply is larger than {limit} bytes")));
         }
-        Ok(Reply { body, content_type, model_version, json_length: None, stream: None })
+        Ok(Reply { body, content_type, model_version, json_length: None, stream: None, entity_tag: None })
     }
 
     async fn status(&self, target: &Target, call: &Call) -> Result<Reply> {

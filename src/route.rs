@@ -6,6 +6,7 @@
 //! ```text
 //! POST /v1/models/NAME[/versions/DIGITS | /labels/LABEL]:(predict|classify|regress|multi_inference)
 //! GET  /v1/models/NAME[/versions/DIGITS | /labels/LABEL][/metadata]
+//! GET  [/v1/models/NAME]/openapi.json
 //! ```
 //!
 //! That of the Open Inference Protocol, under `/v2`, is in `inference`, paths from the configuration are in `custom`.
@@ -29,6 +30,9 @@ use sagemaker::Invocation;
 /// The path at which TensorFlow Serving's users look for metrics.
 pub const METRICS_PATH: &str = "/monitoring/prometheus/metrics";
 
+/// The path of the document that describes the API.
+pub const OPENAPI_PATH: &str = "/openapi.json";
+
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Route {
@@ -42,6 +46,8 @@ pub enum Route {
     MultiInference(Target),
     /// What models there are.
     Models,
+    /// The document that describes the API: of all models or of one.
+    OpenApi(Option<Target>),
     /// The states of a model's versions.
     Status(Target),
     /// The signatures of a model.
@@ -80,6 +86,7 @@ impl Route {
             Self::Regress(_) => "regress",
             Self::MultiInference(_) => "multi_inference",
             Self::Models => "models",
+            Self::OpenApi(_) => "openapi",
             Self::Status(_) => "status",
             Self::Metadata(_) => "metadata",
             Self::Infer(_) => "infer",
@@ -110,6 +117,7 @@ impl Route {
             | Self::ModelMetadata(target)
             | Self::ModelReady(target) => Some(target),
             Self::Custom(route) => Some(&route.target),
+            Self::OpenApi(target) => target.as_ref(),
             Self::Invoke(invocation) => Some(&invocation.target),
             Self::Models
             | Self::ServerMetadata
@@ -186,6 +194,9 @@ pub fn parse(method: &Method, path: &str, target: &str) -> Result<Route> {
     if inference::is_inside(path) {
         return inference::parse(method, path, target);
     }
+    if path == OPENAPI_PATH {
+        return openapi(method, target);
+    }
     if !path.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("/v1/")) {
         return Err(Error::not_found(format!(
             "There is nothing at {}; the API is under /v1/models",
@@ -211,10 +222,24 @@ pub fn parse(method: &Method, path: &str, target: &str) -> Result<Route> {
     }
 }
 
+/// What is asked for at the path of the document.
+fn openapi(method: &Method, target: &str) -> Result<Route> {
+    match *method {
+        Method::OPTIONS => Ok(Route::Preflight),
+        Method::GET | Method::HEAD => Ok(Route::OpenApi(None)),
+        _ => {
+            let malformed = format!("Malformed request: {method} {}", shown(target));
+            Err(Error::method_not_allowed(malformed, "GET, HEAD"))
+        }
+    }
+}
+
 /// Whether a path is one of an API, of whichever protocol.
 #[must_use]
 pub fn is_api(path: &str) -> bool {
-    path.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("/v1/")) || inference::is_inside(path)
+    path == OPENAPI_PATH
+        || path.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("/v1/"))
+        || inference::is_inside(path)
 }
 
 /// As much of a path as a message shows.
@@ -262,8 +287,12 @@ impl<'a> Path<'a> {
         if self.verb.is_some() {
             return Ok(None);
         }
-        if self.segments.is_empty() {
-            return Ok(Some(Route::Models));
+        match self.segments.as_slice() {
+            [] => return Ok(Some(Route::Models)),
+            [name, "openapi.json"] => {
+                return Ok(target(name, &[])?.map(|target| Route::OpenApi(Some(target))));
+            }
+            _ => {}
         }
         // The name comes first, also one that looks like a keyword; only where nothing fits
         // with a name is it missing.

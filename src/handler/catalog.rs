@@ -88,6 +88,16 @@ impl Bridge {
         call.deadline.limit("listing the models", look).await
     }
 
+    /// One model as it is now, whether or not it is listed.
+    ///
+    /// # Errors
+    ///
+    /// What the backend says of an unknown model.
+    pub(super) async fn catalog_of(&self, name: &str, call: &Call) -> Result<Catalog> {
+        let Named { labels, .. } = self.names().remove(name).unwrap_or_default();
+        Ok(Catalog { models: vec![describe(&self.upstream, name, &labels, call).await?] })
+    }
+
     async fn ask(&self, call: &Call) -> Catalog {
         let permits = Arc::new(Semaphore::new(AT_ONCE));
         let mut tasks = JoinSet::new();

@@ -65,6 +65,7 @@ impl Bridge {
             model_version: known.version,
             json_length: None,
             stream: Some(stream),
+            entity_tag: None,
         })
     }
 

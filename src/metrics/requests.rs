@@ -21,12 +21,13 @@ use super::tally::Tally;
 use crate::record::{Part, Record, Size, Subject};
 
 /// What requests may ask for; the last one is for those that ask for nothing that there is.
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "predict",
     "classify",
     "regress",
     "multi_inference",
     "models",
+    "openapi",
     "status",
     "metadata",
     "infer",
@@ -45,8 +46,8 @@ const VERBS: [&str; 20] = [
 ];
 
 /// The status codes that are told apart. Another one counts as the first of its hundred.
-const CODES: [u16; 20] =
-    [200, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 429, 431, 499, 500, 501, 502, 503, 504];
+const CODES: [u16; 21] =
+    [200, 204, 304, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 429, 431, 499, 500, 501, 502, 503, 504];
 
 /// The parts of a request in the order of [`Part::ALL`], and the one that follows them.
 const PARTS: [&str; 6] = ["read", "decode", "queue", "backend", "encode", "write"];

@@ -126,7 +126,8 @@ impl Caller {
 
     /// The models that the caller may see, where the answer is about several and not all are for it.
     pub(crate) fn visible(&self, route: &Route) -> Option<Visible> {
-        let key = self.0.as_ref().filter(|key| *route == Route::Models && key.models.is_some())?;
+        let is_listing = matches!(route, Route::Models | Route::OpenApi(None));
+        let key = self.0.as_ref().filter(|key| is_listing && key.models.is_some())?;
         let caller = Self(Some(Arc::clone(key)));
         Some(Visible(Arc::new(move |name| caller.check_model(name).is_ok())))
     }
@@ -251,6 +252,9 @@ mod tests {
             check(SOME, &format!("/v2/models/other/{path}"), false);
         }
         check("models = []", "/v2/health/ready", true);
+        check("models = []", "/openapi.json", true);
+        check(SOME, "/v1/models/resnet/openapi.json", true);
+        check(SOME, "/v1/models/other/openapi.json", false);
         // What the backend gets is the decoded name.
         check(SOME, "/v1/models/%72esnet:predict", true);
         check(SOME, "/v1/models/resnet%2Fother:predict", false);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue};
 use http::{HeaderMap, Response};
 
 use super::access::add_vary;
@@ -85,6 +85,7 @@ pub(super) async fn compress(
     match offload(size.saturating_mul(COST), memory, encode).await {
         Ok(compressed) if compressed.len() < size => {
             head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+            mark_tag(&mut head.headers, coding);
             Response::from_parts(head, compressed.into())
         }
         Ok(_) => Response::from_parts(head, plain),
@@ -92,6 +93,15 @@ pub(super) async fn compress(
             tracing::warn!(%error, "a reply could not be compressed");
             Response::from_parts(head, plain)
         }
+    }
+}
+
+/// Other bytes need another tag.
+fn mark_tag(headers: &mut HeaderMap, coding: Coding) {
+    let tag = headers.get(ETAG).and_then(|tag| tag.to_str().ok()?.strip_suffix('"'));
+    let marked = tag.and_then(|tag| HeaderValue::try_from(format!("{tag}-{}\"", coding.name())).ok());
+    if let Some(marked) = marked {
+        headers.insert(ETAG, marked);
     }
 }
 

@@ -1,7 +1,7 @@
 //! How results become responses, and the one place that writes `{"error": ...}`.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::error::{Error, Result};
@@ -28,6 +28,16 @@ pub(super) fn route_response(
         return preflight_response(origin);
     }
     let mut response = new_response(StatusCode::OK, reply.content_type, reply.body);
+    if let Some(tag) = reply.entity_tag {
+        response.headers_mut().insert(ETAG, tag.value);
+        // It may be kept, but not used without asking whether it is still the same.
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if tag.is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Bytes::new();
+            response.headers_mut().remove(CONTENT_TYPE);
+        }
+    }
     if let Some(version) = reply.model_version {
         response.headers_mut().insert(MODEL_VERSION, version.into());
     }

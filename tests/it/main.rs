@@ -52,6 +52,7 @@ mod log;
 mod mock;
 mod mutations;
 mod observability;
+mod openapi;
 mod payload_log;
 mod pool;
 mod program;

@@ -1,0 +1,60 @@
+//! JSON Schema in small pieces.
+
+use serde_json::{Map, Value, json};
+
+use super::components::members;
+
+/// Any of these; the one itself if there is only one.
+pub(super) fn any_of(schemas: Vec<Value>) -> Value {
+    choice("anyOf", schemas)
+}
+
+/// Exactly one of these; the one itself if there is only one.
+pub(super) fn one_of(schemas: Vec<Value>) -> Value {
+    choice("oneOf", schemas)
+}
+
+fn choice(keyword: &str, schemas: Vec<Value>) -> Value {
+    let mut unique: Vec<Value> = Vec::with_capacity(schemas.len());
+    for schema in schemas {
+        if !unique.contains(&schema) {
+            unique.push(schema);
+        }
+    }
+    if unique.len() == 1 { unique.swap_remove(0) } else { json!({keyword: unique}) }
+}
+
+/// An object with these members, all of which it must have.
+pub(super) fn object(properties: Map<String, Value>) -> Value {
+    let required: Vec<_> = properties.keys().cloned().collect();
+    members([
+        ("type", json!("object")),
+        ("required", json!(required)),
+        ("properties", Value::Object(properties)),
+    ])
+}
+
+/// The same without any other members.
+pub(super) fn closed(properties: Map<String, Value>) -> Value {
+    let mut schema = object(properties);
+    schema["additionalProperties"] = json!(false);
+    schema
+}
+
+/// A list of such items: of this size if it is known, else of at least so many.
+pub(super) fn list(items: &Value, size: Option<u64>, fewest: u64) -> Value {
+    let mut schema = json!({"type": "array", "items": items});
+    if let Some(size) = size {
+        schema["maxItems"] = json!(size);
+    }
+    match size.unwrap_or(fewest) {
+        0 => {}
+        fewest => schema["minItems"] = json!(fewest),
+    }
+    schema
+}
+
+/// The sizes that are known of a shape.
+pub(super) fn known(size: i64) -> Option<u64> {
+    u64::try_from(size).ok()
+}

@@ -1,0 +1,106 @@
+//! The document that describes the API, as the models are now or were a second ago.
+//!
+//! It has a tag made of its bytes, so that who keeps it need not be sent what has not changed.
+
+use base64_simd::STANDARD_NO_PAD;
+use http::header::{HeaderValue, IF_NONE_MATCH};
+use http::{HeaderMap, Request};
+use ring::digest::{SHA256, digest};
+
+use super::{Bridge, Reply};
+use crate::codec::openapi::{self, Options};
+use crate::error::Result;
+use crate::record::Part;
+use crate::route::Target;
+use crate::route::sagemaker::SageMaker;
+use crate::upstream::Call;
+use crate::upstream::offload::offload;
+
+/// About how many bytes the document has for a signature with its inputs and outputs, in memory and as text.
+const PER_SIGNATURE: usize = 64 << 10;
+
+/// How many bytes of the hash are in a tag.
+const TAG_BYTES: usize = 15;
+
+/// A strong entity tag, as HTTP has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EntityTag {
+    /// With its quotes.
+    pub(crate) value: HeaderValue,
+    /// Whether the client has what it stands for.
+    pub(crate) is_known: bool,
+}
+
+impl EntityTag {
+    /// The tag of a body that is asked for with these headers.
+    fn new(body: &[u8], headers: &HeaderMap) -> Option<Self> {
+        let hash = digest(&SHA256, body);
+        let hash = hash.as_ref().get(..TAG_BYTES).unwrap_or_default();
+        let text = STANDARD_NO_PAD.encode_to_string(hash);
+        let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let is_known = known.flat_map(|value| value.split(',')).map(str::trim).any(|tag| {
+            // Compressed it is the same to us.
+            let tag = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
+            tag == "*" || tag.split('-').next() == Some(text.as_str())
+        });
+        let value = HeaderValue::try_from(format!("\"{text}\"")).ok()?;
+        Some(Self { value, is_known })
+    }
+}
+
+impl Bridge {
+    /// Describes the API: for all models that the client may see, or for one.
+    pub(super) async fn openapi<B>(
+        &self,
+        target: Option<&Target>,
+        request: &Request<B>,
+        call: &Call,
+    ) -> Result<Reply> {
+        let _permit = self.admission.enter(&call.record).await?;
+        let catalog = match target {
+            None => self.catalog_for(request, call).await?,
+            Some(target) => self.catalog_of(&target.name, call).await?.into(),
+        };
+        let options = Options {
+            nan: self.api.nan,
+            has_tokens: self.has_tokens,
+            sagemaker: self.api.sagemaker.as_ref().map(SageMaker::model).map(str::to_owned),
+            custom: Vec::new(),
+        };
+        let signatures = catalog.models.iter().map(|model| 1 + model.signatures.iter().flatten().count());
+        let size = signatures.sum::<usize>().saturating_mul(PER_SIGNATURE);
+        call.memory.hold(size)?;
+        let encode = move || Ok(openapi::to_json(&catalog, &options));
+        let body = call.record.measure(Part::Encode, offload(size, &call.memory, encode)).await?;
+        let entity_tag = EntityTag::new(&body, request.headers());
+        Ok(Reply { entity_tag, ..self.reply(body, None, call)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_known_in_all_its_forms() {
+        let tag = |known: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(known) = known {
+                headers.insert(IF_NONE_MATCH, known.parse().unwrap());
+            }
+            EntityTag::new(b"{}", &headers).unwrap()
+        };
+        let own = tag(None);
+        assert!(!own.is_known);
+        let text = own.value.to_str().unwrap().to_owned();
+        assert_eq!(text.len(), 22);
+        let gzip = text.replace('"', "");
+        for known in [text.clone(), format!("\"x\", W/{text}"), format!("\"{gzip}-gzip\""), "*".to_owned()] {
+            assert!(tag(Some(&known)).is_known, "{known}");
+        }
+        for other in ["\"x\"", "", "\"-gzip\""] {
+            assert!(!tag(Some(other)).is_known, "{other}");
+        }
+        assert_ne!(EntityTag::new(b"[]", &HeaderMap::new()).unwrap().value, own.value);
+    }
+}
