@@ -208,7 +208,7 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::Models(arguments) => until(shutdown, models::run(arguments)).await,
         Command::Inspect(arguments) => until(shutdown, inspect::run(arguments)).await,
         Command::Predict(arguments) => predict::run(*arguments, shutdown).await,
-        Command::Doctor(arguments) => doctor::run(arguments, shutdown).await,
+        Command::Doctor(arguments) => Box::pin(doctor::run(arguments, shutdown)).await,
         Command::Bench(arguments) => bench::run(*arguments, shutdown).await,
         Command::Token(arguments) => token::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,

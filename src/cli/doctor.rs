@@ -93,7 +93,7 @@ async fn examine(report: &mut Report, target: &Target, arguments: &Arguments) ->
         return Ok(());
     }
     let way = match target.kind {
-        Kind::Bridge => Way::Http(arguments.server.connect()?),
+        Kind::Bridge => Way::Http(Box::new(arguments.server.connect()?)),
         Kind::Backend => {
             let dial = secured.map_or(Dial { to, tls: None }, |secured| secured.dial);
             Way::Grpc(Grpc::new(dial, authorization.as_ref(), limit)?)

@@ -65,14 +65,15 @@ impl Grpc {
     /// The states of a model's versions.
     pub(super) async fn status(&self, model: &str) -> Result<GetModelStatusResponse, Status> {
         let mut client = ModelServiceClient::new(self.channel.clone()).max_decoding_message_size(LONGEST);
-        let call = client.get_model_status(self.request(GetModelStatusRequest { model_spec: spec(model) }));
+        let call =
+            client.get_model_status(self.request(GetModelStatusRequest { model_spec: Some(spec(model)) }));
         self.limit(call).await
     }
 
     /// The signatures of a model.
     pub(super) async fn metadata(&self, model: &str) -> Result<GetModelMetadataResponse, Status> {
         let request = GetModelMetadataRequest {
-            model_spec: spec(model),
+            model_spec: Some(spec(model)),
             metadata_field: vec![SIGNATURE_DEF.to_owned()],
         };
         let mut client =
@@ -122,6 +123,6 @@ fn is_end(code: Code) -> bool {
     matches!(code, Code::Cancelled | Code::DeadlineExceeded)
 }
 
-fn spec(model: &str) -> Option<ModelSpec> {
-    Some(ModelSpec { name: model.to_owned(), ..ModelSpec::default() })
+fn spec(model: &str) -> ModelSpec {
+    ModelSpec { name: model.to_owned(), ..ModelSpec::default() }
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::catalog::Catalog;
 use super::writer::NanStyle;
-pub use custom::{CustomFormat, CustomPath};
+pub use custom::CustomPath;
 
 /// What the document must know beside the models.
 #[derive(Debug, Clone, Default)]

@@ -95,7 +95,8 @@ impl Bridge {
     /// What the backend says of an unknown model.
     pub(super) async fn catalog_of(&self, name: &str, call: &Call) -> Result<Catalog> {
         let Named { labels, .. } = self.names().remove(name).unwrap_or_default();
-        Ok(Catalog { models: vec![describe(&self.upstream, name, &labels, call).await?] })
+        let model = describe(&self.upstream, name, &labels, call).await?;
+        Ok(Catalog { models: vec![model], ..Catalog::default() })
     }
 
     async fn ask(&self, call: &Call) -> Catalog {

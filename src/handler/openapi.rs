@@ -8,11 +8,13 @@ use http::{HeaderMap, Request};
 use ring::digest::{SHA256, digest};
 
 use super::{Bridge, Reply};
-use crate::codec::openapi::{self, Options};
-use crate::error::Result;
+use crate::codec::catalog::Catalog;
+use crate::codec::openapi::{self, CustomPath, Options};
+use crate::config::CustomRoute;
+use crate::error::{Error, Result};
 use crate::record::Part;
-use crate::route::Target;
 use crate::route::sagemaker::SageMaker;
+use crate::route::{Target, Version};
 use crate::upstream::Call;
 use crate::upstream::offload::offload;
 
@@ -49,6 +51,22 @@ impl EntityTag {
 }
 
 impl Bridge {
+    /// The routes of one's own for these models.
+    fn custom_paths(&self, catalog: &Catalog) -> Vec<CustomPath> {
+        let routes = self.api.routes.iter();
+        let shown = routes.filter(|route| catalog.models.iter().any(|model| model.name == route.target.name));
+        let path = |route: &CustomRoute| {
+            let (version, label) = match &route.target.version {
+                Version::Latest => (None, None),
+                Version::Number(number) => (Some(*number), None),
+                Version::Label(label) => (None, Some(label.clone())),
+            };
+            let (path, model) = (route.path.clone(), route.target.name.clone());
+            CustomPath { path, model, version, label, mapping: route.mapping.clone() }
+        };
+        shown.map(path).collect()
+    }
+
     /// Describes the API: for all models that the client may see, or for one.
     pub(super) async fn openapi<B>(
         &self,
@@ -56,6 +74,9 @@ impl Bridge {
         request: &Request<B>,
         call: &Call,
     ) -> Result<Reply> {
+        if !self.api.docs {
+            return Err(Error::not_found("There is no description of the API here: --docs is off"));
+        }
         let _permit = self.admission.enter(&call.record).await?;
         let catalog = match target {
             None => self.catalog_for(request, call).await?,
@@ -65,7 +86,7 @@ impl Bridge {
             nan: self.api.nan,
             has_tokens: self.has_tokens,
             sagemaker: self.api.sagemaker.as_ref().map(SageMaker::model).map(str::to_owned),
-            custom: Vec::new(),
+            custom: self.custom_paths(&catalog),
         };
         let signatures = catalog.models.iter().map(|model| 1 + model.signatures.iter().flatten().count());
         let size = signatures.sum::<usize>().saturating_mul(PER_SIGNATURE);

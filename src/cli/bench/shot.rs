@@ -44,7 +44,7 @@ pub(super) struct Shot {
 #[derive(Debug)]
 enum Way {
     Http {
-        client: Client,
+        client: Box<Client>,
         path: String,
         headers: [(HeaderName, HeaderValue); 2],
         body: Bytes,
@@ -74,7 +74,7 @@ impl Shot {
     }
 
     async fn at_bridge(given: Option<Bytes>, arguments: &Arguments) -> Result<Self> {
-        let client = arguments.server.connect()?;
+        let client = Box::new(arguments.server.connect()?);
         let mut path = format!("/v1/models/{}:predict", encoded(&arguments.model));
         let mut signature = None;
         // A body of its own may have its own words for the signature.

@@ -22,7 +22,7 @@ const MOST_MODELS: usize = 32;
 
 /// The way to the models.
 pub(super) enum Way {
-    Http(Client),
+    Http(Box<Client>),
     Grpc(Grpc),
 }
 

@@ -1,6 +1,6 @@
 //! What is looked at: where it is, what is to be spoken there, and what is odd about its address.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use http::Uri;
 use http::uri::Scheme;
@@ -152,7 +152,7 @@ fn name_of(uri: &Uri) -> To {
 }
 
 /// Where a socket is that nobody can connect to.
-pub(super) fn socket_fault(path: &PathBuf, error: &std::io::Error) -> Fault {
+pub(super) fn socket_fault(path: &Path, error: &std::io::Error) -> Fault {
     use std::io::ErrorKind;
     let (cause, advice) = match error.kind() {
         ErrorKind::NotFound => ("There is no such socket.", "Check the path, and that the server runs."),

@@ -74,10 +74,10 @@ pub(super) async fn shake_hands(
     let mut detail = format!("{}, trusted", version.replace('_', "."));
     let certificate = witness.certificate();
     if let Some(certificate) = &certificate {
-        detail.push_str(&format!(", certificate {}", described(certificate)));
+        detail = format!("{detail}, certificate {}", described(certificate));
     }
     if let Some(protocol) = &protocol {
-        detail.push_str(&format!(", ALPN {protocol}"));
+        detail = format!("{detail}, ALPN {protocol}");
     }
     let is_http2 = protocol.as_deref() == Some("h2");
     if target.kind == Kind::Backend && !is_http2 {

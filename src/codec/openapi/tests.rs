@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{CustomFormat, CustomPath, Options, document};
+use super::{CustomPath, Options, document};
 use crate::codec::catalog::{Catalog, Model, Signature, Tensor, Version};
+use crate::codec::custom::{Format, Mapping};
 use crate::codec::signature::DEFAULT_SIGNATURE;
 use crate::codec::writer::NanStyle;
 use crate::proto::tensorflow::DataType;
@@ -66,7 +67,7 @@ fn small() -> Catalog {
             ],
         ),
     ];
-    Catalog { models }
+    Catalog { models, ..Catalog::default() }
 }
 
 fn schema<'a>(document: &'a Value, name: &str) -> &'a Value {
@@ -175,10 +176,13 @@ fn routes_of_ones_own_have_their_keys() {
         path: "/score".to_owned(),
         model: "a:b {c}".to_owned(),
         label: Some("stable".to_owned()),
-        input_key: Some("input".to_owned()),
-        reply_key: Some("output".to_owned()),
-        outputs: [("scores".to_owned(), "probabilities".to_owned())].into(),
-        format: CustomFormat::SingleRow,
+        mapping: Mapping {
+            input_key: Some("input".to_owned()),
+            reply_key: Some("output".to_owned()),
+            outputs: [("scores".to_owned(), "probabilities".to_owned())].into(),
+            format: Format::Single,
+            ..Mapping::default()
+        },
         ..CustomPath::default()
     };
     let lost = CustomPath { path: "/lost".to_owned(), model: "none".to_owned(), ..CustomPath::default() };
