@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 use tonic::Code;
 
 use super::Outcome;
@@ -90,62 +90,32 @@ fn to_json(message: &str, encoded: &[u8]) -> Result<Value, String> {
     message.serialize_with_options(&mut serializer, &options).map_err(|error| error.to_string())?;
     let mut short: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     let exact = message.serialize_with_options(serde_json::value::Serializer, &options);
-    let mut exact = exact.map_err(|error| error.to_string())?;
-    if has_edge(&short) {
-        spell_doubles(&mut exact, None);
-        return Ok(exact);
-    }
-    spell_doubles(&mut short, Some(&exact));
+    spell(&mut short, &exact.map_err(|error| error.to_string())?, false);
     Ok(short)
-}
-
-/// Writes doubles as strings, which the mapping of protocol buffers to JSON allows: a reader of JSON numbers may
-/// be off in the last bit. They are taken from `exact` where it is given.
-fn spell_doubles(value: &mut Value, exact: Option<&Value>) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                let exact = exact.and_then(|exact| exact.get(name));
-                match (name.as_str(), member) {
-                    (DOUBLES, Value::Array(doubles)) => {
-                        let exact = exact.and_then(Value::as_array).unwrap_or(doubles).iter();
-                        *doubles = exact.map(spelled).collect();
-                    }
-                    (_, member) => spell_doubles(member, exact),
-                }
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter_mut().enumerate() {
-                spell_doubles(item, exact.and_then(|exact| exact.get(index)));
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }
 
 /// The field of tensors that has doubles.
 const DOUBLES: &str = "double_val";
 
-fn spelled(double: &Value) -> Value {
-    match double {
-        Value::Number(number) => Value::String(number.to_string()),
-        // Those that are no numbers are strings already.
-        other => other.clone(),
+/// Writes doubles as strings, which the mapping of protocol buffers to JSON allows: a reader of JSON numbers may
+/// be off in the last bit. The largest float, which models use to mask with, is one of them, since a bit more
+/// would be out of range.
+fn spell(value: &mut Value, exact: &Value, is_double: bool) {
+    match value {
+        Value::Object(members) => {
+            members.iter_mut().for_each(|(name, member)| spell(member, &exact[name], name == DOUBLES));
+        }
+        Value::Array(items) => {
+            items.iter_mut().enumerate().for_each(|(index, item)| spell(item, &exact[index], is_double));
+        }
+        Value::Number(number) if is_double || is_edge(number) => *value = Value::String(exact.to_string()),
+        Value::Number(_) | Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 
-/// True if there is a number that may be the largest float, which models use to mask with. The shortest text
-/// of that one is more than it, so that it would be out of range.
-fn has_edge(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => {
-            number.as_f64().is_some_and(|number| number.abs() > f32::MAX.into() && number.abs() < 3.5e38)
-        }
-        Value::Array(items) => items.iter().any(has_edge),
-        Value::Object(members) => members.values().any(has_edge),
-        Value::Null | Value::Bool(_) | Value::String(_) => false,
-    }
+/// True for a number that may be the largest float. The shortest text of that one is more than it.
+fn is_edge(number: &Number) -> bool {
+    number.as_f64().is_some_and(|number| number.abs() > 3.4e38 && number.abs() < 3.5e38)
 }
 
 /// The encoded message of a JSON.
