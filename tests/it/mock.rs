@@ -332,7 +332,8 @@ async fn delays_end_with_the_deadline_and_hold_nobody_up() {
     let slow = Mock::start(&["--delay", "1h"]);
     let mut client = slow.predictions().await;
     let mut request = Request::new(predict("half_plus_two", &[1.0]));
-    request.set_timeout(Duration::from_millis(300));
+    // Told to the server alone, so that it is the one to end it.
+    request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
     let start = Instant::now();
     let status = client.predict(request).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
