@@ -187,6 +187,7 @@ pub fn parse(method: &Method, path: &str, target: &str) -> Result<Route> {
         Method::PATCH,
         Method::DELETE,
         Method::OPTIONS,
+        Method::TRACE,
     ];
     if !known.contains(method) {
         return Err(Error::unimplemented(format!("The method {method} is not implemented")));

@@ -136,7 +136,11 @@ async fn methods_follow_http() {
         ("POST", "/v1/models/echo/metadata", 405, Some("GET, HEAD")),
         ("POST", "/v1/models/echo:fly", 400, None),
         ("GET", "/v3/models/echo", 404, None),
-        ("TRACE", "/v1/models/echo", 501, None),
+        ("TRACE", "/v1/models/echo", 405, Some("GET, HEAD")),
+        ("TRACE", HALF, 405, Some("POST")),
+        ("TRACE", "/v2/models/echo/infer", 405, Some("POST")),
+        ("TRACE", "/openapi.json", 405, Some("GET, HEAD")),
+        ("PROPFIND", "/v1/models/echo", 501, None),
     ] {
         let response = client.request(method, path, &[], b"").await;
         assert_eq!(response.status, status, "{method} {path}");
