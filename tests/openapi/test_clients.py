@@ -16,8 +16,8 @@ from generated import Client
 from generated.api.affine100 import predict_affine100
 from generated.api.half_plus_two import predict_half_plus_two, predict_half_plus_two_label
 from generated.models import (
-    Affine100ServingDefaultRows, HalfPlusTwoServingDefaultColumns, HalfPlusTwoServingDefaultOutputs,
-    HalfPlusTwoServingDefaultPredictions, HalfPlusTwoServingDefaultRows)
+    Affine100ServingDefaultPredictions, Affine100ServingDefaultRows, HalfPlusTwoServingDefaultColumns,
+    HalfPlusTwoServingDefaultOutputs, HalfPlusTwoServingDefaultPredictions, HalfPlusTwoServingDefaultRows)
 from generated.models.predict_half_plus_two_label_label import PredictHalfPlusTwoLabelLabel
 
 client = Client(sys.argv[1])
@@ -30,9 +30,10 @@ reply = predict_half_plus_two_label.sync(
     body=HalfPlusTwoServingDefaultColumns(inputs=[[2.0]]))
 assert isinstance(reply, HalfPlusTwoServingDefaultOutputs), reply
 assert reply.outputs == [[3.0]], reply
-reply = predict_affine100.sync(
+other = predict_affine100.sync(
     client=client, body=Affine100ServingDefaultRows(instances=[[0.0] * 100]))
-assert reply.predictions == [[0.5]], reply
+assert isinstance(other, Affine100ServingDefaultPredictions), other
+assert other.predictions == [[0.5]], other
 """
 
 SCRIPT = """
@@ -88,7 +89,8 @@ def test_python(bridge, document, tmp_path):
     run(BIN / "openapi-python-client", "generate", "--path", document_file, "--meta", "none",
         "--config", "config.yml", "--output-path", "generated", cwd=tmp_path)
     (tmp_path / "predict.py").write_text(PREDICT, encoding="utf-8")
-    run(BIN / "mypy", "--no-incremental", "predict.py", cwd=tmp_path)
+    # The generator's own code does not pass; what calls it is held to its types.
+    run(BIN / "mypy", "--no-incremental", "--follow-imports", "silent", "predict.py", cwd=tmp_path)
     run(sys.executable, "predict.py", bridge, cwd=tmp_path)
 
 
