@@ -66,6 +66,7 @@ fn form(signature_name: &str, signature: &Signature, key: &str, values: Value, i
     let filter = json!({
         "description": "The outputs that are wanted, a list of names; without it, all of them. What is no list is ignored.",
         "items": {"type": "string", "enum": names},
+        "uniqueItems": true,
     });
     properties.insert("output_filter".to_owned(), filter);
     let least = if is_row { 2 } else { 1 };
