@@ -128,6 +128,16 @@ enum Command {
     Man(man::Arguments),
 }
 
+impl Command {
+    /// Whether it asks a server and prints what it has found out.
+    fn asks(&self) -> bool {
+        matches!(
+            self,
+            Self::Models(_) | Self::Inspect(_) | Self::Predict(_) | Self::Doctor(_) | Self::Bench(_)
+        )
+    }
+}
+
 /// Runs the program with the arguments and the environment of the process.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -148,7 +158,7 @@ pub fn main() -> ExitCode {
         }
     };
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&parsed.arguments.log))
+        .with_env_filter(EnvFilter::new(parsed.log()))
         .event_format(Format(parsed.arguments.log_format.style()))
         .with_writer(output.clone())
         .init();

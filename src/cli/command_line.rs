@@ -93,6 +93,14 @@ impl CommandLine {
 }
 
 impl Parsed {
+    /// What to log. Commands that ask something say themselves what comes of it: they log errors only, unless told
+    /// otherwise, also where a bridge runs inside of them.
+    pub(super) fn log(&self) -> &str {
+        let given = self.matches.subcommand().and_then(|(_, given)| given.value_source("log"));
+        let is_default = given == Some(ValueSource::DefaultValue);
+        if is_default && self.arguments.command.asks() { "error" } else { &self.arguments.log }
+    }
+
     fn new(matches: ArgMatches, from_file: Vec<String>, routes: Routes) -> Result<Self, clap::Error> {
         let arguments = Arguments::from_arg_matches(&matches)?;
         Ok(Self { arguments, matches, from_file, routes })

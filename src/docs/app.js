@@ -56,7 +56,7 @@ function showList() {
     filter.hidden = all().length < MANY;
     const models = all().filter(({ name }) => name.toLowerCase().includes(wanted));
     const link = (text, words, isHere, ...more) => element("li", {},
-        element("a", { href: hashOf(words), "aria-current": isHere && "page" }, element("span", { class: "name" }, text), more));
+        element("a", { href: `docs${hashOf(words)}`, "aria-current": isHere && "page" }, element("span", { class: "name" }, text), more));
     const modelLink = (model) => link(model.name, { model: model.name }, model.name === here.model,
         element("span", { class: "about" },
             element("span", { class: `dot ${model.state === "AVAILABLE" ? "good" : "off"}` }),

@@ -26,7 +26,7 @@ export function routeView({ path, target, example, summary }, { askToken }) {
         element("div", { class: "title" }, element("h1", { tabindex: -1 }, path)),
         summary && element("p", {}, summary),
         element("p", { class: "soft" }, "This stands for the model ",
-            element("a", { href: `#${new URLSearchParams({ model: target.model })}` }, target.model), `${version}${signature}.`),
+            element("a", { href: `docs#${new URLSearchParams({ model: target.model })}` }, target.model), `${version}${signature}.`),
         element("div", { class: "address" },
             element("span", { class: "method" }, "POST"),
             element("code", {}, new URL(absolute(path)).pathname),

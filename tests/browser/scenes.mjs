@@ -24,7 +24,7 @@ export const catalog = {
         { name: "a_model_with_a_rather_long_name_v2/final", state: "LOADING", versions: [{ version: "1", state: "LOADING", labels: [] }], signatures: null },
         { name: "gone", state: "UNKNOWN", versions: [], signatures: null, error: "Could not find any versions of model gone" },
     ],
-    routes: 1,
+    routes: [{ path: "/predict-digit", model: "resnet" }],
 };
 
 /// An answer to `GET /openapi.json`.

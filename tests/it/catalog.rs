@@ -125,3 +125,14 @@ async fn the_command_asks_model_servers_too() {
     assert_eq!(lines[1], "half_plus_two  124      AVAILABLE");
     assert_eq!(lines[3], "echo           1        AVAILABLE");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_inside_of_a_command_says_nothing_of_its_own() {
+    let words = |log: &[&str]| {
+        let words = [&["models", "--backend", "http://127.0.0.1:1", "m"], log].concat();
+        let output = Command::new(env!("CARGO_BIN_EXE_tfbridge")).args(words).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(words(&[]), "error: 503: The backend cannot be reached\n");
+    assert!(words(&["--log", "info"]).contains("request failed"));
+}
