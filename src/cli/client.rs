@@ -45,8 +45,8 @@ pub(super) struct ServerArguments {
     #[arg(long, env = "TFBRIDGE_SERVER", default_value = "http://127.0.0.1:8501", value_name = "URL")]
     server: Address,
     /// A model server's gRPC address, to ask it without a bridge between: `http://HOST:PORT`, `https://HOST:PORT`,
-    /// `unix:/PATH` or `dns:///NAME:PORT`.
-    #[arg(long, value_name = "URL", conflicts_with = "server")]
+    /// `unix:/PATH` or `dns:///NAME:PORT`. It counts for more than `--server`, which the environment may have.
+    #[arg(long, value_name = "URL")]
     backend: Option<Backend>,
     /// The token to send.
     #[arg(long, env = "TFBRIDGE_TOKEN", value_name = "TOKEN", hide_env_values = true)]

@@ -120,7 +120,12 @@ half_plus_two  123      AVAILABLE
 async fn the_command_asks_model_servers_too() {
     let server = crate::backend::Server::start(crate::backend::Transport::Tcp, models()).await;
     let backend = server.backend().to_string();
-    let told = tfbridge_says(&["models", "--backend", &backend, "half_plus_two", "echo"]);
+    let words = ["models", "--backend", &backend, "half_plus_two", "echo"];
+    let told = tfbridge_says(&words);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tfbridge"));
+    // A bridge that the environment names is for when nothing else is said.
+    let output = command.args(words).env("TFBRIDGE_SERVER", "http://127.0.0.1:1").output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), told);
     let lines: Vec<_> = told.lines().collect();
     assert_eq!(lines[1], "half_plus_two  124      AVAILABLE");
     assert_eq!(lines[3], "echo           1        AVAILABLE");
