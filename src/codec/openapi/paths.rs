@@ -174,8 +174,12 @@ impl Document<'_> {
             ("/v2/models/", "/ready", "ready", "Whether the model can be used"),
         ];
         for ((prefix, end, verb, summary), reply) in questions.into_iter().zip(replies) {
-            let is_told = model.signatures.is_some() || verb == "status";
-            for Choice { path, suffix, parameter } in choices.iter().filter(|_| is_told) {
+            let is_status = verb == "status";
+            // The status of a label is that of all versions, for any label there may be: nothing to tell anybody of.
+            let is_told = |choice: &&Choice| {
+                if is_status { choice.suffix != "_label" } else { model.signatures.is_some() }
+            };
+            for Choice { path, suffix, parameter } in choices.iter().filter(is_told) {
                 let operation = Operation {
                     id: format!("{verb}_{id}{suffix}"),
                     tag: &model.name,
