@@ -150,7 +150,7 @@ impl Bridge {
             upstream_config: config.upstream.clone(),
             memory,
             admission: Admission::new(&config.api, metrics),
-            readiness: Readiness::new(config, metrics),
+            readiness: self.readiness.renewed(config, metrics),
             found: catalog::Found::default(),
             has_tokens: config.access.auth_file.is_some(),
         }

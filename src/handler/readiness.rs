@@ -1,9 +1,11 @@
-//! Whether requests can be answered: a backend must be reached, and have the models that are required.
+//! Whether requests can be answered: a backend must be reached, and have the models that are required, and the
+//! process must not be about to end.
 //!
 //! The backends are asked, at most once in a second however many want to know, and for a second at most.
 //! What they say changes nothing about who gets calls.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -34,6 +36,8 @@ const MEMORY: usize = 64 << 20;
 pub(super) struct Readiness {
     models: Vec<String>,
     memory: Memory,
+    /// Whether the process is about to end, whatever its configuration is now.
+    is_leaving: Arc<AtomicBool>,
     /// Held while the backends are asked, so that others wait for the same answer.
     found: Mutex<Option<Found>>,
 }
@@ -50,14 +54,28 @@ impl Readiness {
         Self {
             models: config.server.require_models.clone(),
             memory: Memory::new(MEMORY, metrics),
+            is_leaving: Arc::default(),
             found: Mutex::default(),
         }
+    }
+
+    /// The same process with another configuration.
+    pub(super) fn renewed(&self, config: &Config, metrics: &Arc<Metrics>) -> Self {
+        Self { is_leaving: Arc::clone(&self.is_leaving), ..Self::new(config, metrics) }
     }
 }
 
 impl Bridge {
+    /// Has the bridge say from now on that it is not ready, as the process is about to end. It answers all the same.
+    pub(crate) fn leave(&self) {
+        self.readiness.is_leaving.store(true, Ordering::Relaxed);
+    }
+
     /// The reasons why requests could not be answered now, for people; none if they can be.
     pub async fn reasons_against(&self) -> Vec<String> {
+        if self.readiness.is_leaving.load(Ordering::Relaxed) {
+            return vec!["The bridge is about to end".to_owned()];
+        }
         let mut found = self.readiness.found.lock().await;
         if let Some(Found { at, reasons }) = &*found
             && at.elapsed() < FRESH

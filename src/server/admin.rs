@@ -18,7 +18,6 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::drain::Phase;
 use super::front::Front;
 use super::response::{error_response, new_response};
 use super::status::status;
@@ -35,7 +34,7 @@ pub(super) async fn respond(front: &Front, request: Request<Incoming>) -> Respon
     let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let answer = match (path.as_str(), request.method()) {
         ("/livez", _) if is_reading => Ok(json_response(&json!({ "status": "alive" }))),
-        ("/readyz", _) if is_reading => Ok(readiness(front, bridge).await),
+        ("/readyz", _) if is_reading => Ok(readiness(bridge).await),
         ("/statusz", _) if is_reading => Ok(json_response(&status(front))),
         ("/metrics" | METRICS_PATH, _) if is_reading => metrics(bridge),
         // A browser of somebody who may reach this port would do so on behalf of any page.
@@ -61,12 +60,8 @@ pub(super) async fn respond(front: &Front, request: Request<Incoming>) -> Respon
 }
 
 /// Whether requests may come.
-async fn readiness(front: &Front, bridge: &Bridge) -> Response<Bytes> {
-    let reasons = if front.drain().phase() > Phase::Serving {
-        vec!["The bridge is about to end".to_owned()]
-    } else {
-        bridge.reasons_against().await
-    };
+async fn readiness(bridge: &Bridge) -> Response<Bytes> {
+    let reasons = bridge.reasons_against().await;
     if reasons.is_empty() {
         return json_response(&json!({ "status": "ready" }));
     }

@@ -98,6 +98,9 @@ impl Front {
 
     /// Goes on to the next phase of the process.
     pub(super) fn enter(&self, phase: Phase) {
+        if phase > Phase::Serving {
+            self.state().bridge.leave();
+        }
         self.phase.send_replace(phase);
     }
 

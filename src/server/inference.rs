@@ -26,7 +26,6 @@ pub(super) use answer::Body;
 use answer::{failed, succeeded};
 
 use super::auth::Caller;
-use super::drain::Phase;
 use super::exchange::Exchange;
 use super::front::{Front, State};
 use super::request_id;
@@ -135,7 +134,7 @@ pub(super) async fn respond(
             return failed(&error, exchange, &id);
         }
     };
-    let result = answer(rpc, &state, client, &caller, request, &call).await;
+    let result = answer(rpc, &state, &caller, request, &call).await;
     exchange.attempts = call.attempts();
     let mut described = Response::new(());
     describe(&call, &state.bridge.api.return_headers, &mut described);
@@ -176,7 +175,6 @@ fn check_protocol<B>(request: &Request<B>) -> Result<()> {
 async fn answer(
     rpc: Rpc,
     state: &State,
-    client: &Client,
     caller: &Caller,
     request: Request<Incoming>,
     call: &Call,
@@ -185,8 +183,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let mut messages = Messages::new(&head.headers, body)?;
     let message = messages.only((&bridge.api).into(), call).await?;
-    let is_ready =
-        async || client.drain.phase() == Phase::Serving && bridge.reasons_against().await.is_empty();
+    let is_ready = async || bridge.reasons_against().await.is_empty();
     let framed = match rpc {
         Rpc::ModelInfer | Rpc::ModelStreamInfer => {
             let inference = bridge.read_inference(message, call).await?;

@@ -502,6 +502,7 @@ impl Instance {
         let addresses = (api.local_addr().unwrap(), admin.local_addr().unwrap());
         let mut config = Config::new(backend.backend());
         config.server.drain_delay = delay;
+        config.api.sagemaker = Some("m".parse().unwrap());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let listeners =
             Listeners { api: vec![api.into()], admin: Some(admin.into()), ..Listeners::default() };
@@ -530,6 +531,10 @@ async fn a_bridge_that_ends_says_so_first() {
     let start = Instant::now();
     while operator.get("/readyz").await.status == 200 {
         assert!(start.elapsed() < Duration::from_secs(5), "it is still ready");
+    }
+    for path in ["/ping", "/v2/health/ready"] {
+        let response = Client::connect(api).await.get(path).await;
+        assert_eq!((response.status, &*response.error()), (503, "The bridge is about to end"), "{path}");
     }
     // It still serves, and says that the connection is not to be used again.
     let response = used.post(path, BODY).await;

@@ -14,8 +14,9 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::super::drain::Phase;
 use super::answer::{Body, Piece, failed, ok, report, response, status};
-use super::{Caller, Client, Exchange, Front, GRPC_TIMEOUT, Held, Messages, Phase, request_id};
+use super::{Caller, Client, Exchange, Front, GRPC_TIMEOUT, Held, Messages, request_id};
 use crate::error::{Error, Result};
 use crate::handler::grpc::frame;
 use crate::proto::inference::{ModelInferResponse, ModelStreamInferResponse};
