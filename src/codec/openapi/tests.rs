@@ -86,6 +86,8 @@ fn bodies_are_what_the_signatures_say() {
     assert_eq!(instances[1]["items"]["properties"]["x"], row);
     assert_eq!(instances[1]["items"]["additionalProperties"], false);
     assert_eq!(rows["properties"]["top_k"]["minimum"], 1);
+    // An output that is asked for twice is refused.
+    assert_eq!(rows["properties"]["output_filter"]["uniqueItems"], true);
     // Without a dimension of rows there are none.
     assert!(schema(&document, "ABCRawRows").is_null());
     let columns = schema(&document, "ABCRawColumns");
