@@ -189,7 +189,10 @@ fn decode_json(
         }
         None => predict::decode_guessed_named(body, &rules.limits, name)?,
     };
-    let Predict { signature_name, format, inputs, output_filter, top_k } = predict;
+    let Predict { signature_name, format, inputs, mut output_filter, top_k } = predict;
+    if output_filter.is_empty() {
+        output_filter.clone_from(&agreement.parameters.outputs);
+    }
     let form = form(agreement.reply, format).top(top_k.or(agreement.parameters.top_k));
     Ok(Decoded { signature_name, inputs, output_filter, form })
 }

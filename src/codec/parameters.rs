@@ -43,18 +43,20 @@ impl Parameters {
     pub fn parse(query: &str) -> Result<Self> {
         let mut parameters = Self::default();
         for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            match key {
-                "signature_name" => set(&mut parameters.signature_name, text(key, value)?),
-                "input" => set(&mut parameters.input, text(key, value)?),
+            // A key may be encoded as well; one that is no UTF-8 is none of ours.
+            let key = percent_decode_str(key).decode_utf8().unwrap_or_default();
+            match &*key {
+                "signature_name" => set(&mut parameters.signature_name, text(&key, value)?),
+                "input" => set(&mut parameters.input, text(&key, value)?),
                 "outputs" if parameters.outputs.is_empty() => {
-                    let names = text(key, value)?;
+                    let names = text(&key, value)?;
                     let names = names.split(',').filter(|name| !name.is_empty());
                     parameters.outputs = names.map(str::to_owned).collect();
                 }
-                "resize" => set(&mut parameters.resize, size(key, &text(key, value)?)?),
-                "scale" => set(&mut parameters.scale, fraction(key, &text(key, value)?)?),
-                "offset" => set(&mut parameters.offset, fraction(key, &text(key, value)?)?),
-                "top_k" => set(&mut parameters.top_k, count(key, &text(key, value)?)?),
+                "resize" => set(&mut parameters.resize, size(&key, &text(&key, value)?)?),
+                "scale" => set(&mut parameters.scale, fraction(&key, &text(&key, value)?)?),
+                "offset" => set(&mut parameters.offset, fraction(&key, &text(&key, value)?)?),
+                "top_k" => set(&mut parameters.top_k, count(&key, &text(&key, value)?)?),
                 _ => {}
             }
         }
@@ -127,6 +129,8 @@ mod tests {
         };
         assert_eq!(parameters, expected);
         assert_eq!(Parameters::parse("").unwrap(), Parameters::default());
+        let encoded = Parameters::parse("signature%5Fname=a%5fb&%FF=1&to%70_k=2").unwrap();
+        assert_eq!((encoded.signature_name.as_deref(), encoded.top_k), (Some("a_b"), NonZeroUsize::new(2)));
         let error = Parameters::parse("input=%ff").unwrap_err();
         assert_eq!(error.message(), "The parameter input is no UTF-8");
         for query in ["top_k=0", "top_k=", "top_k=1.5", "top_k=-1"] {
