@@ -163,13 +163,30 @@ impl Error {
     /// The JSON body of this error: `{"error": "..."}`.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        #[derive(serde::Serialize)]
-        struct Body<'a> {
-            error: &'a str,
-        }
-        // Serializing one string into memory cannot fail; an empty body is the honest answer if it did.
-        serde_json::to_vec(&Body { error: &self.message }).unwrap_or_default()
+        body(&self.message, None)
     }
+
+    /// The same where no status goes with it, as for one line of many: `{"error": "...", "status": 503}`. The status
+    /// is that of an error that may pass, and left out of others.
+    #[must_use]
+    pub fn to_json_with_status(&self) -> Vec<u8> {
+        let may_pass = matches!(
+            self.status(),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        body(&self.message, may_pass.then(|| self.status().as_u16()))
+    }
+}
+
+fn body(error: &str, status: Option<u16>) -> Vec<u8> {
+    #[derive(serde::Serialize)]
+    struct Body<'a> {
+        error: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+    }
+    // Serializing one string into memory cannot fail; an empty body is the honest answer if it did.
+    serde_json::to_vec(&Body { error, status }).unwrap_or_default()
 }
 
 impl fmt::Display for Error {

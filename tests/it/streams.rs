@@ -396,6 +396,8 @@ async fn a_backend_that_stalls_costs_the_lines_of_its_batch() {
     exchange.send("2\n").await;
     let error = exchange.line().await.unwrap();
     assert!(error.starts_with("{\"error\":\"line 2: The deadline passed while"), "{error}");
+    // It says that it may pass, which what is wrong with a line does not.
+    assert!(error.ends_with(",\"status\":504}"), "{error}");
     backend.set(Script::Answer(Duration::ZERO));
     exchange.send("3\n").await;
     assert_eq!(exchange.line().await.unwrap(), "1");

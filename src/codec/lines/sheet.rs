@@ -66,7 +66,8 @@ impl Sheet {
     /// Answers a line with an error.
     pub fn fail(&mut self, line: usize, error: &Error) {
         let number = self.numbers.get(line).copied().unwrap_or_default();
-        let text = error_line(&format!("line {number}: {}", error.message()));
+        let mut text = error.clone().about(&format!("line {number}")).to_json_with_status();
+        text.push(b'\n');
         self.place(line, self.texts.len(), 0..text.len());
         self.texts.push(text);
     }
