@@ -177,7 +177,15 @@ pub fn examples(signature: &Signature) -> Option<Value> {
 /// How many elements a sample of the inputs has, if there can be one.
 #[must_use]
 pub fn elements(signature: &Signature) -> Option<usize> {
-    sizes(signature).map(|sizes| sizes.iter().map(|sizes| sizes.iter().product::<usize>()).sum())
+    sizes(signature).and_then(|sizes| count(&sizes))
+}
+
+/// The elements of all inputs; where a size is zero, the lists that have none.
+fn count(sizes: &[Vec<usize>]) -> Option<usize> {
+    sizes.iter().try_fold(0_usize, |all, sizes| {
+        let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul((*size).max(1)))?;
+        all.checked_add(count)
+    })
 }
 
 /// The sizes of a sample of an input: one row, unless it says otherwise. Those of an open rank are one row of
@@ -198,11 +206,7 @@ pub fn shape(tensor: &Tensor) -> Vec<usize> {
 /// The sizes of all inputs, if there are any and they are of a reasonable size.
 fn sizes(signature: &Signature) -> Option<Vec<Vec<usize>>> {
     let sizes: Vec<_> = signature.inputs.values().map(shape).collect();
-    let mut elements = 0_usize;
-    for sizes in &sizes {
-        let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))?;
-        elements = elements.checked_add(count)?;
-    }
+    let elements = count(&sizes)?;
     (!sizes.is_empty() && elements <= MOST_ELEMENTS).then_some(sizes)
 }
 
@@ -266,6 +270,10 @@ mod tests {
         );
         check(&[("x", DtResource, Some(&[-1]))], &Value::Null, &Value::Null);
         check(&[("x", DtFloat, Some(&[-1, 1 << 40, 1 << 40]))], &Value::Null, &Value::Null);
+        // Lists of nothing are lists, too.
+        check(&[("x", DtFloat, Some(&[-1, 2, 0]))], &json!([[[], []]]), &json!({"x": [[[], []]]}));
+        check(&[("x", DtFloat, Some(&[-1, 1 << 33, 0]))], &Value::Null, &Value::Null);
+        check(&[("x", DtFloat, Some(&[0, 1 << 40, 1 << 40]))], &Value::Null, &Value::Null);
         check(&[], &Value::Null, &Value::Null);
         assert_eq!(elements(&signature(&[("x", DtFloat, Some(&[-1, -1, -1, 3]))])), Some(768));
     }
