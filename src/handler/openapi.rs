@@ -7,8 +7,8 @@ use http::header::{HeaderValue, IF_NONE_MATCH};
 use http::{HeaderMap, Request};
 use ring::digest::{SHA256, digest};
 
-use super::{Bridge, Reply};
-use crate::codec::catalog::Catalog;
+use super::{Bridge, Reply, Visible};
+use crate::codec::catalog::{Catalog, Model};
 use crate::codec::openapi::{self, CustomPath, Options};
 use crate::config::CustomRoute;
 use crate::error::{Error, Result};
@@ -18,8 +18,9 @@ use crate::route::{Target, Version};
 use crate::upstream::Call;
 use crate::upstream::offload::offload;
 
-/// About how many bytes the document has for a signature with its inputs and outputs, in memory and as text.
-const PER_SIGNATURE: usize = 64 << 10;
+/// About how many bytes the document has for a signature, and for each of its inputs and outputs, in memory and as text.
+const PER_SIGNATURE: usize = 32 << 10;
+const PER_TENSOR: usize = 16 << 10;
 
 /// How many bytes of the hash are in a tag.
 const TAG_BYTES: usize = 15;
@@ -82,20 +83,34 @@ impl Bridge {
             None => self.catalog_for(request, call).await?,
             Some(target) => self.catalog_of(&target.name, call).await?.into(),
         };
+        let sagemaker = self.api.sagemaker.as_ref().map(SageMaker::model);
+        let sagemaker = sagemaker.filter(|name| match (target, request.extensions().get::<Visible>()) {
+            (Some(target), _) => target.name == *name,
+            (None, Some(Visible(is_visible))) => is_visible(name),
+            (None, None) => true,
+        });
         let options = Options {
             nan: self.api.nan,
             has_tokens: self.has_tokens,
-            sagemaker: self.api.sagemaker.as_ref().map(SageMaker::model).map(str::to_owned),
+            sagemaker: sagemaker.map(str::to_owned),
             custom: self.custom_paths(&catalog),
         };
-        let signatures = catalog.models.iter().map(|model| 1 + model.signatures.iter().flatten().count());
-        let size = signatures.sum::<usize>().saturating_mul(PER_SIGNATURE);
+        let size = catalog.models.iter().map(size).fold(0, usize::saturating_add);
         call.memory.hold(size)?;
         let encode = move || Ok(openapi::to_json(&catalog, &options));
         let body = call.record.measure(Part::Encode, offload(size, &call.memory, encode)).await?;
         let entity_tag = EntityTag::new(&body, request.headers());
         Ok(Reply { entity_tag, ..self.reply(body, None, call)? })
     }
+}
+
+/// About how many bytes the document takes for a model.
+fn size(model: &Model) -> usize {
+    let signatures = model.signatures.iter().flatten();
+    let tensors = signatures.map(|(_, signature)| signature.inputs.len() + signature.outputs.len());
+    tensors
+        .map(|tensors| PER_SIGNATURE + tensors.saturating_mul(PER_TENSOR))
+        .fold(PER_SIGNATURE, usize::saturating_add)
 }
 
 #[cfg(test)]

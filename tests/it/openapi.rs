@@ -146,6 +146,7 @@ async fn tokens_see_the_models_that_they_may_call() {
     let bridge = Bridge::start_with(models, |config| {
         config.access.auth_file = Some(path);
         config.api.models = listed;
+        config.api.sagemaker = Some("affine100".parse().unwrap());
     })
     .await;
     let mut client = bridge.connect().await;
@@ -157,6 +158,7 @@ async fn tokens_see_the_models_that_they_may_call() {
         let document = response.json();
         assert!(document["paths"].get("/v1/models/echo:predict").is_some(), "{name}");
         assert_eq!(document["paths"].get("/v1/models/affine100:predict").is_some(), sees, "{name}");
+        assert_eq!(document["paths"].get("/invocations").is_some(), sees, "{name}");
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
         assert_eq!(document["security"].as_array().unwrap().len(), 2);
         let other = client.request("GET", "/v1/models/affine100/openapi.json", &headers, b"").await;

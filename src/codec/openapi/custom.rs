@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::components::{Components, json_content};
-use super::request::{columns, line, rows};
+use super::request::{columns, entry, rows};
 use super::schema::object;
 use super::tensor::{Way, row, whole};
 use crate::codec::catalog::{Catalog, Signature};
@@ -43,9 +43,11 @@ impl CustomPath {
             return (json_content(request), json_content(reply));
         };
         let values = match self.mapping.format {
+            // With nothing to send, whatever is sent will do.
+            _ if signature.inputs.is_empty() => json!({}),
             Format::Columnar => columns(&signature, components),
             Format::Row => rows(&signature, components).unwrap_or_else(|| json!({})),
-            Format::Single => line(&signature, components),
+            Format::Single => entry(&signature, components),
         };
         let mut request = json_content(under(self.mapping.input_key.as_ref(), values));
         if let Some(value) = self.example(&signature) {
@@ -113,11 +115,14 @@ impl CustomPath {
             .iter()
             .filter(|(name, _)| is_named(name))
             .map(|(name, tensor)| {
+                let new = self.mapping.outputs.get(name).unwrap_or(name);
+                // Either name may say that its strings are bytes.
+                let telling = if new.ends_with("_bytes") { new } else { name };
                 let value = match self.mapping.format {
-                    Format::Columnar => whole(name, tensor, way, components),
-                    _ => row(name, tensor, way, components),
+                    Format::Columnar => whole(telling, tensor, way, components),
+                    _ => row(telling, tensor, way, components),
                 };
-                (self.mapping.outputs.get(name).unwrap_or(name).clone(), value)
+                (new.clone(), value)
             })
             .collect();
         let is_bare = self.mapping.is_bare(values.len());

@@ -123,13 +123,12 @@ pub(super) fn columns(signature: &Signature, components: &mut Components) -> Val
     any_of(forms)
 }
 
-/// One row alone, as a line of NDJSON has it.
-pub(super) fn line(signature: &Signature, components: &mut Components) -> Value {
+/// One row alone, as a route of one's own has it: the value of the only input, or an object that may have more than
+/// the inputs.
+pub(super) fn entry(signature: &Signature, components: &mut Components) -> Value {
     let inputs = signature.inputs.iter();
     let values: Map<_, _> =
         inputs.map(|(name, tensor)| (name.clone(), row(name, tensor, Way::In, components))).collect();
-    match values.values().next() {
-        Some(value) if values.len() == 1 => value.clone(),
-        _ => closed(values),
-    }
+    let only = values.values().next().filter(|_| values.len() == 1).cloned();
+    any_of(only.into_iter().chain([object(values)]).collect())
 }

@@ -1,5 +1,7 @@
 //! JSON Schema in small pieces.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::components::members;
@@ -14,14 +16,11 @@ pub(super) fn one_of(schemas: Vec<Value>) -> Value {
     choice("oneOf", schemas)
 }
 
-fn choice(keyword: &str, schemas: Vec<Value>) -> Value {
-    let mut unique: Vec<Value> = Vec::with_capacity(schemas.len());
-    for schema in schemas {
-        if !unique.contains(&schema) {
-            unique.push(schema);
-        }
-    }
-    if unique.len() == 1 { unique.swap_remove(0) } else { json!({keyword: unique}) }
+fn choice(keyword: &str, mut schemas: Vec<Value>) -> Value {
+    // By their text: there may be thousands, of which each would be compared with all.
+    let mut seen = HashSet::with_capacity(schemas.len());
+    schemas.retain(|schema| seen.insert(schema.to_string()));
+    if schemas.len() == 1 { schemas.swap_remove(0) } else { json!({keyword: schemas}) }
 }
 
 /// An object with these members, all of which it must have.

@@ -188,7 +188,18 @@ fn routes_of_ones_own_have_their_keys() {
         ..CustomPath::default()
     };
     let lost = CustomPath { path: "/lost".to_owned(), model: "none".to_owned(), ..CustomPath::default() };
-    let document = document(&small(), &Options { custom: vec![route, lost], ..Options::default() });
+    let nothing = CustomPath {
+        path: "/nothing".to_owned(),
+        model: "a:b {c}".to_owned(),
+        mapping: Mapping {
+            fixed: [("x".to_owned(), "[[1, 2]]".into())].into(),
+            outputs: [("text".to_owned(), "text_bytes".to_owned())].into(),
+            ..Mapping::default()
+        },
+        ..CustomPath::default()
+    };
+    let custom = vec![route, nothing, lost];
+    let document = document(&small(), &Options { custom, ..Options::default() });
     let item = &document["paths"]["/score"];
     assert_eq!(
         item["x-tfbridge-route"],
@@ -196,9 +207,19 @@ fn routes_of_ones_own_have_their_keys() {
     );
     let content = &item["post"]["requestBody"]["content"]["application/json"];
     assert_eq!(content["example"], json!({"input": [0.5, 0.25]}));
-    assert_eq!(content["schema"]["properties"]["input"]["maxItems"], 2);
+    // The value of the only input, or an object that may have more than that.
+    let forms = &content["schema"]["properties"]["input"]["anyOf"];
+    assert_eq!((&forms[0]["maxItems"], &forms[1]["required"]), (&json!(2), &json!(["x"])));
+    assert!(forms[1]["additionalProperties"].is_null());
     let reply = &item["post"]["responses"]["200"]["content"]["application/json"]["schema"];
     assert_eq!(reply["properties"]["output"]["maxItems"], 3);
+    let nothing = &document["paths"]["/nothing"]["post"];
+    let content = &nothing["requestBody"]["content"]["application/json"];
+    assert_eq!(content["schema"], json!({}));
+    // What is called bytes is bytes.
+    let reply = &nothing["responses"]["200"]["content"]["application/json"]["schema"];
+    let bytes = json!({"$ref": "#/components/schemas/BytesTensorOut"});
+    assert_eq!(reply["properties"]["text_bytes"], bytes);
     let lost = &document["paths"]["/lost"]["post"]["requestBody"]["content"]["application/json"];
     assert_eq!(lost["schema"], json!({}));
 }
