@@ -1,7 +1,5 @@
 //! A value as typed, with the lists around it that the shape of an input wants.
 
-use serde_json::Value;
-
 /// A value in JSON, and the sizes of its lists.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Piece {
@@ -40,31 +38,52 @@ impl Piece {
         Self { text, sizes }
     }
 
-    /// The text with so many lists around each element.
+    /// The text with so many lists around each element. Nothing is read and written again, which would make other
+    /// numbers of some, and which the tokens `NaN` and `Infinity` would not pass.
     fn around_elements(&self, depth: usize) -> String {
-        match serde_json::from_str::<Value>(&self.text) {
-            Ok(mut value) if depth > 0 => {
-                wrap(&mut value, self.sizes.len(), depth);
-                value.to_string()
-            }
-            _ => self.text.clone(),
+        if depth == 0 {
+            return self.text.clone();
         }
-    }
-}
-
-fn wrap(value: &mut Value, levels: usize, depth: usize) {
-    match value {
-        Value::Array(items) if levels > 0 => items.iter_mut().for_each(|item| wrap(item, levels - 1, depth)),
-        value => {
-            for _ in 0..depth {
-                *value = Value::Array(vec![value.take()]);
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        let mut out = String::with_capacity(self.text.len() * 2);
+        // The lists that are open around an element, and what is open in one.
+        let (mut lists, mut nested) = (0, 0_usize);
+        let (mut is_element, mut is_string, mut is_escaped) = (false, false, false);
+        for character in self.text.chars() {
+            let ends = nested == 0 && !is_string && matches!(character, ',' | ']' | '}');
+            let begins_list = character == '[' && !is_element && lists < self.sizes.len();
+            let begins = !is_element && !ends && !begins_list && !character.is_whitespace();
+            if begins {
+                out.push_str(&open);
+            } else if ends && is_element {
+                out.push_str(&close);
+            }
+            is_element = (is_element || begins) && !ends;
+            out.push(character);
+            match character {
+                _ if is_string => {
+                    is_string = is_escaped || character != '"';
+                    is_escaped = !is_escaped && character == '\\';
+                }
+                '"' => is_string = true,
+                _ if begins_list => lists += 1,
+                '[' | '{' => nested += 1,
+                ']' | '}' if ends => lists = lists.saturating_sub(1),
+                ']' | '}' => nested -= 1,
+                _ => {}
             }
         }
+        if is_element {
+            out.push_str(&close);
+        }
+        out
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -83,6 +102,12 @@ mod tests {
         check("[1,2,3]", &[-1, 1], "[[1],[2],[3]]");
         check("[1,2,3]", &[-1, -1], "[[1,2,3]]");
         check("[[1,2],[3,4]]", &[-1, 2, 2, 1], "[[[[1],[2]],[[3],[4]]]]");
+        check(r#"["a,]\"[", {"b64": "AA=="}]"#, &[-1, 1], r#"[["a,]\"["], [{"b64": "AA=="}]]"#);
+        check(
+            "[90.88184001853247,18446744073709551616]",
+            &[-1, 1],
+            "[[90.88184001853247],[18446744073709551616]]",
+        );
         // Nothing fits: the server says so.
         check("[1,2,3]", &[-1, 2], "[[1,2,3]]");
         check("[[1]]", &[-1], "[[1]]");
@@ -95,6 +120,7 @@ mod tests {
         let joined = Piece::join(vec![piece("1"), piece("NaN")]);
         assert_eq!(joined.text, "[1, NaN]");
         assert_eq!(joined.clone().fit(&[-1]).text, "[1, NaN]");
+        assert_eq!(joined.clone().fit(&[-1, 1]).text, "[[1], [NaN]]");
         assert_eq!(joined.fit(&[-1, 2]).text, "[[1, NaN]]");
     }
 }
