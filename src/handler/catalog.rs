@@ -26,7 +26,7 @@ use crate::upstream::{Call, Deadline, Upstream};
 /// For how long an answer is good.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long the backends may take for a model.
+/// How long the backends may take for a model, the wait for its turn included.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// The most models that are listed, and how many of them are asked for at once.
@@ -102,7 +102,10 @@ impl Bridge {
     async fn ask(&self, call: &Call) -> Catalog {
         let permits = Arc::new(Semaphore::new(AT_ONCE));
         let mut tasks = JoinSet::new();
-        for (name, Named { labels, is_listed }) in self.names().into_iter().take(MOST_MODELS) {
+        let mut names: Vec<_> = self.names().into_iter().collect();
+        // Of too many, those of the configuration are listed, whatever else clients have asked for.
+        names.sort_by_key(|(_, named)| !named.is_listed);
+        for (name, Named { labels, is_listed }) in names.into_iter().take(MOST_MODELS) {
             let (upstream, permits) = (self.upstream.clone(), Arc::clone(&permits));
             let call = call.detached(Deadline::after(LIMIT));
             tasks.spawn(async move {
