@@ -46,7 +46,8 @@ def test_every_operation(bridge, document, tmp_path):
 
 
 def test_random(bridge, document, tmp_path):
-    """Random requests of every kind of operation; what differs by version or label alone is left out."""
+    """Random requests of every kind of operation; what differs by version or label alone is left out, and so is
+    predict of the model that has a signature for each type: a request made of so many forms takes minutes."""
     schemathesis(
         bridge, document, tmp_path, "--phases", "fuzzing", "--max-examples", "5",
-        "--exclude-path-regex", "/(versions|labels)/|/half_plus_three|/affine100")
+        "--exclude-path-regex", "/(versions|labels)/|/half_plus_three|/affine100|/mixed:predict")
