@@ -11,13 +11,14 @@ export const token = {
     set: (text) => (text ? sessionStorage.setItem(TOKEN, text) : sessionStorage.removeItem(TOKEN)),
 };
 
-/// An address of the bridge as a whole.
-export const absolute = (path) => new URL(path.replace(/^\//, ""), root).href;
+/// An address of the bridge as a whole. The dot keeps what follows from being taken for a scheme, as in `/score:run`,
+/// or for another host, as in `//a/b`.
+export const absolute = (path) => new URL(`./${path.replace(/^\//, "")}`, root).href;
 
 /// The path of a model, of one of its versions or of one of its labels, with what follows it.
 export function modelPath(name, { version, label } = {}, rest = "") {
     const part = (text) => encodeURIComponent(text).replace(/'/g, "%27");
-    const choice = label !== undefined ? `/labels/${part(label)}` : version !== undefined ? `/versions/${version}` : "";
+    const choice = label !== undefined ? `/labels/${part(label)}` : version !== undefined ? `/versions/${part(version)}` : "";
     return `v1/models/${part(name)}${choice}${rest}`;
 }
 

@@ -19,11 +19,17 @@ const MANY = 8;
 /// What is known: the catalog's models, those that were opened by name, and routes of one's own.
 const known = { models: [], opened: [], routes: [], failure: undefined };
 
-/// What the address says.
+/// What the address says. Somebody else may have written it: what would lead to another path of the origin, to which a
+/// token is sent as well, is left out.
 function place() {
     const words = new URLSearchParams(location.hash.slice(1));
-    const word = (key) => words.get(key) ?? undefined;
-    return { model: word("model"), version: word("version"), label: word("label"), signature: word("signature"), route: word("route") };
+    const word = (key, isGood = () => true) => [words.get(key) ?? undefined].find((text) => text !== undefined && isGood(text));
+    const isNumber = (text) => /^\d+$/.test(text);
+    const isName = (text) => text !== "." && text !== "..";
+    return {
+        model: word("model", isName), version: word("version", isNumber), label: word("label", isName),
+        signature: word("signature"), route: word("route"),
+    };
 }
 
 function hashOf(words) {

@@ -136,9 +136,11 @@ function rowsOf(value) {
     return Array.from({ length: Math.min(length, MOST_ROWS + 1e6) }, (_, at) => row(at));
 }
 
-/// A result of classify, pairs of labels and scores, or of regress, a number.
+/// A result of classify, pairs of labels and scores, or of regress, a number. A route of one's own may have results that
+/// are neither.
 function classified(result) {
-    if (!Array.isArray(result)) return { "": result };
+    const isPair = (item) => Array.isArray(item) && item.length === 2 && typeof item[0] === "string" && !Array.isArray(item[1]);
+    if (!Array.isArray(result) || !result.every(isPair)) return { "": result };
     const labels = result.map(([label]) => label);
     return { "": result.map(([, score]) => score), [LABELS]: labels };
 }

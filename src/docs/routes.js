@@ -9,10 +9,9 @@ import { tryView } from "./try.js";
 export function routesOf(document) {
     return Object.entries(document.paths ?? {}).flatMap(([path, item]) => {
         const operation = item.post;
-        const target = operation?.["x-tfbridge-route"] ?? item["x-tfbridge-route"];
+        const target = item["x-tfbridge-route"];
         if (!operation || !target) return [];
-        const content = operation.requestBody?.content?.["application/json"] ?? {};
-        const example = content.example ?? Object.values(content.examples ?? {})[0]?.value ?? {};
+        const example = operation.requestBody?.content?.["application/json"]?.example ?? {};
         return [{ path, method: "POST", target, example, summary: operation.summary }];
     });
 }

@@ -5,6 +5,9 @@ import { stringify } from "./json.js";
 
 /// The most values that are written out.
 const MOST_VALUES = 2000;
+/// The most values of an input that a placeholder stands for, which is also where the bridge gives up: with more of them
+/// the tab would run out of memory.
+const MOST_ZEROS = 1 << 24;
 
 /// The signature that is meant where none is named.
 export const DEFAULT_SIGNATURE = "serving_default";
@@ -37,11 +40,16 @@ function scalar(name, { dtype }) {
     return /^DT_(FLOAT|DOUBLE|HALF|BFLOAT16)$/.test(dtype) ? 0.5 : 1;
 }
 
-/// A value of this shape, or the placeholder of one that is too large.
+/// How many lists or values one of this shape has at most on a level. An empty size hides the ones before it: of [9, 0]
+/// there are 9 empty lists.
+const count = (sizes) => sizes.reduce((product, size) => product * Math.max(size, 1), 1);
+
+/// A value of this shape, or the placeholder of one that is too large. What is too large even for that is only named.
 function tensor(name, info, sizes, placeholders) {
     const shape = sizes.map((size) => (size < 0 ? 1 : size));
     const one = scalar(name, info);
-    if (shape.reduce((product, size) => product * size, 1) <= MOST_VALUES) return nest(shape, () => one);
+    if (count(shape) <= MOST_VALUES) return nest(shape, () => one);
+    if (count(info.shape ?? shape) > MOST_ZEROS) return `<too large for a sample: ${shape.join("×")}>`;
     const key = `<zeros ${shape.join("×")}>`;
     const zero = isString(info) ? "" : info.dtype === "DT_BOOL" ? false : Array.isArray(one) ? [0, 0] : 0;
     placeholders.set(key, () => JSON.stringify(nest(shape, () => zero)));

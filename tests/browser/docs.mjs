@@ -305,6 +305,39 @@ await check("scores, a line, zeros and routes of one's own", async () => {
     assert.deepEqual(await send(page), { digit: 7 });
     isClean(page);
 });
+await check("paths that begin like a scheme or like a host are the bridge's", async () => {
+    const page = await openPage(open, "#model=resnet", DESKTOP, scene);
+    await page.route(/score:run|twice\/over/, (route) => route.fulfill({ json: { results: [[0.41], [0.87]] } }));
+    for (const path of ["/score:run", "//twice/over"]) {
+        await page.getByRole("link", { name: path }).click();
+        await page.locator(`main h1:has-text("${path}")`).waitFor();
+        const sent = page.waitForRequest((request) => request.method() === "POST");
+        // Results that are no pairs of labels and scores are shown as they are.
+        assert.deepEqual(await send(page), { results: [[0.41], [0.87]] });
+        assert.equal((await sent).url(), `http://${open}${path}`);
+    }
+    isClean(page);
+});
+await check("a link leads to no other path than those of models", async () => {
+    for (const words of ["version=../../../../x%3F", "version=1%2F..%2F..%2Fx", "label=..", "label=."]) {
+        const paths = [];
+        const watch = (page) => page.on("request", (request) => paths.push(new URL(request.url()).pathname));
+        const page = await openPage(open, `#model=half_plus_two&${words}`, DESKTOP, watch);
+        assert.deepEqual(await send(page), { predictions: [[2.25]] }, words);
+        const others = paths.filter((path) => !/^\/(docs|v1\/models|openapi\.json|favicon)/.test(path));
+        assert.deepEqual([others, paths.at(-1)], [[], "/v1/models/half_plus_two:predict"], words);
+        isClean(page);
+    }
+});
+await check("what is too large for a sample is not made", async () => {
+    const page = await openPage(open, "#model=huge", DESKTOP, scene);
+    await page.route("**/huge:predict", (route) => route.fulfill({ json: { predictions: [] } }));
+    const sent = page.waitForRequest((request) => request.method() === "POST");
+    await send(page);
+    const [{ x, y }] = (await sent).postDataJSON().instances;
+    assert.deepEqual([x, y], ["<too large for a sample: 1073741824>", "<too large for a sample: 1073741824×0>"]);
+    isClean(page);
+});
 await check("a model that is not listed is opened by its name", async () => {
     const empty = (page) => page.route("**/v1/models", (route) => route.fulfill({ json: { models: [] } }));
     const page = await openPage(open, "", DESKTOP, empty);

@@ -22,6 +22,19 @@ export const catalog = {
             },
         },
         { name: "a_model_with_a_rather_long_name_v2/final", state: "LOADING", versions: [{ version: "1", state: "LOADING", labels: [] }], signatures: null },
+        {
+            name: "huge",
+            state: "AVAILABLE",
+            version: "1",
+            versions: [available("1")],
+            signatures: {
+                serving_default: {
+                    method_name: "tensorflow/serving/predict",
+                    inputs: { x: tensor("DT_FLOAT", [-1, 2 ** 30]), y: tensor("DT_FLOAT", [-1, 2 ** 30, 0]) },
+                    outputs: {},
+                },
+            },
+        },
         { name: "gone", state: "UNKNOWN", versions: [], signatures: null, error: "Could not find any versions of model gone" },
     ],
     routes: [{ path: "/predict-digit", model: "resnet" }],
@@ -32,12 +45,17 @@ export const openapi = {
     openapi: "3.1.0",
     paths: {
         "/predict-digit": {
+            "x-tfbridge-route": { model: "resnet", label: "stable", signature_name: "serving_default" },
             post: {
                 summary: "Which digit a picture shows",
-                "x-tfbridge-route": { model: "resnet", label: "stable", signature_name: "serving_default" },
                 requestBody: { content: { "application/json": { example: { input: [[0, 1], [1, 0]] } } } },
             },
         },
+        // Where a path begins like a scheme, or like a host.
+        ...Object.fromEntries(["/score:run", "//twice/over"].map((path) => [path, {
+            "x-tfbridge-route": { model: "resnet" },
+            post: { requestBody: { content: { "application/json": { example: {} } } } },
+        }])),
     },
 };
 
