@@ -133,10 +133,20 @@ impl Double {
         self
     }
 
-    /// The models with their labels, for a bridge in front of them.
+    /// The models with their labels, for a bridge in front of them. Those of a server that is recorded are not known, and
+    /// a bridge that asked for others would have calls recorded that nobody has made.
     #[must_use]
     pub fn listed(&self) -> Vec<ListedModel> {
-        self.models.listed()
+        let mut listed = match &self.source {
+            Source::Server(_) => return Vec::new(),
+            Source::Models | Source::Recording(_) => self.models.listed(),
+        };
+        if let Source::Recording(recording) = &self.source {
+            let models = self.models.read();
+            let names = recording.models().iter().filter(|name| !models.contains_key(*name));
+            listed.extend(names.map(ListedModel::new));
+        }
+        listed
     }
 
     /// Answers a call.
@@ -186,6 +196,26 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn models_are_listed_that_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("calls.jsonl");
+        let line = |model: &str| {
+            format!(
+                r#"{{"method": "tensorflow.serving.ModelService/GetModelStatus", "request": {{"model_spec": {{"name": "{model}"}}}}, "reply": {{}}}}"#
+            )
+        };
+        std::fs::write(&path, [line("seen"), line("echo"), line("")].join("\n")).unwrap();
+        let names = |double: &Double| double.listed().into_iter().map(|model| model.name).collect::<Vec<_>>();
+        let replaying = Double::default().replaying(&path).unwrap();
+        assert_eq!(names(&replaying), ["echo", "seen"]);
+        let both = Double::from(Models::builtin()).replaying(&path).unwrap();
+        assert_eq!(names(&both), ["affine100", "echo", "half_plus_three", "half_plus_two", "seen"]);
+        assert_eq!(both.listed()[1].labels, ["stable"]);
+        let recording = Double::from(Models::builtin()).recording("localhost:1", &path).unwrap();
+        assert_eq!(recording.listed(), []);
+    }
 
     #[test]
     fn long_texts_are_cut_between_characters() {

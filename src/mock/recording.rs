@@ -6,7 +6,7 @@
 pub(super) mod line;
 pub(super) mod recorder;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -42,6 +42,7 @@ pub(super) struct Recording {
     outcomes: HashMap<Key, Outcome>,
     /// How many different requests there are for each method and model.
     counts: BTreeMap<(&'static str, String), usize>,
+    models: BTreeSet<String>,
 }
 
 impl Recording {
@@ -61,6 +62,10 @@ impl Recording {
             }
             if text.trim_ascii().is_empty() {
                 continue;
+            }
+            if text.last() != Some(&b'\n') && (length as u64) < LONGEST_LINE && Line::is_cut(&text) {
+                tracing::warn!(file = %path.display(), number, "the last call was not written to its end, and is left out");
+                break;
             }
             let line = Line::parse(&text);
             let added = line.and_then(|line| recording.add(&line, &mut room));
@@ -90,6 +95,9 @@ impl Recording {
         *room = room
             .checked_sub(size)
             .ok_or_else(|| format!("the replies take more than {} GiB", MOST_BYTES >> 30))?;
+        if matches!(outcome, Outcome::Reply(_)) && !request.model().is_empty() {
+            self.models.insert(request.model().to_owned());
+        }
         if self.outcomes.insert(key(&request), outcome).is_none() {
             *self.counts.entry((C::METHOD, request.model().to_owned())).or_default() += 1;
         }
@@ -118,6 +126,11 @@ impl Recording {
         Status::not_found(format!(
             "This {method} of model {model:?} is not in the recording: {known}. Record it with --record"
         ))
+    }
+
+    /// The names of the models that have given a reply. Others were perhaps never there.
+    pub(super) fn models(&self) -> &BTreeSet<String> {
+        &self.models
     }
 
     /// How many different requests there are.
@@ -190,6 +203,7 @@ mod tests {
         let text: Vec<String> = lines.into_iter().map(Result::unwrap).collect();
         let recording = read(&text.join("\n")).unwrap();
         assert_eq!(recording.len(), 4);
+        assert!(recording.models().iter().eq(["half_plus_two"]), "{:?}", recording.models());
         // The last one counts.
         let reply = recording.find(&good).unwrap().unwrap();
         assert_eq!(Ok(reply), good.run(&Models::builtin()).map_err(|error| error.to_string()));
@@ -238,5 +252,10 @@ mod tests {
         let missing = Recording::read(Path::new("/nowhere/calls.jsonl")).unwrap_err();
         assert!(missing.message().contains("cannot be read"), "{missing}");
         assert_eq!(read("\n\n").unwrap().len(), 0);
+        // A recorder that is killed leaves half a line at the end. Elsewhere it is a fault.
+        let half = r#"{"method":"tensorflow.serving.PredictionService/Predict","request":{"inp"#;
+        assert_eq!(read(&format!("\n{half}")).unwrap().len(), 0);
+        let error = read(&format!("{half}\n\n")).unwrap_err();
+        assert!(error.message().contains("line 1: it is no JSON"), "{error}");
     }
 }

@@ -241,6 +241,9 @@ async fn a_recording_is_replayed_without_the_server() {
     let upstream = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(mock::serve(listener, Models::builtin(), std::future::pending()));
     let recorder = Mock::start(&["--record", text(&file), "--upstream", &upstream]);
+    // Nobody knows the models of that server, and none is asked about before somebody does.
+    assert_eq!(recorder.get("/v1/models").await, (200, json!({"models": []})));
+    assert_eq!(fs::metadata(&file).unwrap().len(), 0);
     let calls = [
         ("half_plus_two:predict", json!({"instances": [0.1, 2.0]})),
         ("half_plus_two:regress", json!({"signature_name": "regress_x_to_y", "examples": [{"x": 80.0}]})),
@@ -277,9 +280,19 @@ async fn a_recording_is_replayed_without_the_server() {
         replayed.push(replay.get(page).await);
     }
     assert_eq!(replayed, recorded);
+    // Signatures were asked for of the first, before its input was refused.
+    let (_, list) = replay.get("/v1/models").await;
+    let names: Vec<_> = list["models"].as_array().unwrap().iter().map(|model| &model["name"]).collect();
+    assert_eq!(names, ["affine100", "half_plus_two"], "{list}");
     let (status, error) = replay.post("/v1/models/half_plus_two:predict", &json!({"instances": [7.0]})).await;
     assert_eq!(status, 404);
     assert!(error["error"].as_str().unwrap().contains("is not in the recording: there is one"), "{error}");
+    // Versions that are there are no answer to that.
+    let server = format!("http://{}", replay.rest);
+    let words = ["predict", "half_plus_two", "7", "--server", &server];
+    let output = Command::new(env!("CARGO_BIN_EXE_tfbridge")).args(words).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("is not in the recording") && !error.contains("Available versions"), "{error}");
     let status = GetModelStatusRequest { model_spec: predict("other", &[]).model_spec };
     let missing = ModelServiceClient::new(replay.channel().await).get_model_status(status).await.unwrap_err();
     assert_eq!(missing.code(), Code::NotFound);

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -65,7 +65,8 @@ impl Recorder {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .connect_lazy();
         let unwritable = |error: std::io::Error| complaint(path, &format!("it cannot be written: {error}"));
-        let file = File::options().append(true).create(true).open(path).map_err(unwritable)?;
+        let mut file = File::options().append(true).create(true).open(path).map_err(unwritable)?;
+        end_line(&mut file, path).map_err(unwritable)?;
         let length = file.metadata().map_err(unwritable)?.len();
         let target = Target { file, length, last: HashMap::new(), is_broken: false };
         Ok(Self { upstream: upstream.to_owned(), channel, path: path.to_owned(), file: Mutex::new(target) })
@@ -137,9 +138,78 @@ impl Recorder {
     }
 }
 
+/// Sees to it that the next call begins on a line of its own. Half of a call, which a recorder has left that was killed,
+/// goes: nobody could read the file with it. What anybody else has written stays.
+fn end_line(file: &mut File, path: &Path) -> std::io::Result<()> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(());
+    }
+    let line = last_line(&mut File::open(path)?, metadata.len())?;
+    if line.is_empty() {
+        return Ok(());
+    }
+    if Line::is_cut(&line) {
+        let bytes = line.len();
+        tracing::warn!(file = %path.display(), bytes, "the last call was not written to its end, and is left out");
+        return file.set_len(metadata.len() - bytes as u64);
+    }
+    file.write_all(b"\n")
+}
+
+/// How much of a file is read at first when its last line is looked for.
+const PIECE: u64 = 64 << 10;
+
+/// What is behind the last line break. Of what is too long for a line there is only a part.
+fn last_line(file: &mut File, length: u64) -> std::io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut start = length;
+    while start > 0 && (line.len() as u64) < LONGEST_LINE {
+        let size = PIECE.max(line.len() as u64).min(start);
+        start -= size;
+        file.seek(SeekFrom::Start(start))?;
+        let mut piece = Vec::new();
+        (&*file).take(size).read_to_end(&mut piece)?;
+        let end = piece.iter().rposition(|byte| *byte == b'\n');
+        line.splice(..0, piece.drain(end.map_or(0, |end| end + 1)..));
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mock::recording::Recording;
+    use crate::proto::tensorflow::serving::PredictRequest;
+
+    #[tokio::test]
+    async fn calls_begin_on_lines_of_their_own() {
+        let outcome = Outcome::Error(tonic::Code::NotFound, "é".repeat(100_000));
+        let whole = Line::text(&PredictRequest::default(), &outcome).unwrap();
+        let half = &whole[..whole.len() - 9];
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("calls.jsonl");
+        for (before, expected) in [
+            (String::new(), String::new()),
+            (format!("{whole}\n"), format!("{whole}\n")),
+            (whole.clone(), format!("{whole}\n")),
+            (format!("{whole}\n{half}"), format!("{whole}\n")),
+            (half.to_owned(), String::new()),
+            (format!("{whole}\n{}", r#"{"method":"tensorflow.serving.Pre"#), format!("{whole}\n")),
+            ("notes\nof somebody".to_owned(), "notes\nof somebody\n".to_owned()),
+            ("{".to_owned(), "{\n".to_owned()),
+        ] {
+            std::fs::write(&path, &before).unwrap();
+            let recorder = Recorder::new("localhost:8500", &path).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+            recorder.write(&PredictRequest::default(), &outcome);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{expected}{whole}\n"));
+            assert_eq!(Recording::read(&path).is_ok(), !before.contains("notes") && before != "{");
+        }
+    }
 
     #[tokio::test]
     async fn addresses_and_files_that_cannot_be_used_are_refused() {
