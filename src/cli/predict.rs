@@ -9,9 +9,11 @@ mod given;
 mod show;
 mod stream;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -80,6 +82,7 @@ struct Request {
 
 /// Predicts, and prints or saves the reply.
 pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>) -> Result<()> {
+    arguments.check_files()?;
     let client = arguments.server.connect()?;
     if arguments.stream.is_asked_for() {
         // It ends in a way of its own.
@@ -89,6 +92,34 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
 }
 
 impl Arguments {
+    /// Refuses to write over what is read, or two things into one file.
+    fn check_files(&self) -> Result<()> {
+        let standard_input = Path::new("/dev/stdin");
+        let file = self.file.as_deref();
+        let file = file.map(|file| if file == Path::new("-") { standard_input } else { file });
+        let save = self.save.as_deref();
+        let failures = save.filter(|_| self.stream.is_asked_for()).map(|save| self.stream.failures(save));
+        let failures = failures.as_deref();
+        // In a file the two would lie over each other.
+        let summary = Path::new("/dev/stdout");
+        let summary = (failures.is_some() && self.output == OutputFormat::Json).then_some(summary);
+        for (name, path, other_name, other_path) in [
+            ("--file", file, "--save", save),
+            ("--file", file, "--failures", failures),
+            ("--save", save, "--failures", failures),
+            ("--save", save, "the summary of --output json", summary),
+        ] {
+            if let (Some(path), Some(other_path)) = (path, other_path)
+                && place(path).is_some_and(|it| Some(it) == place(other_path))
+            {
+                let path = other_path.display();
+                let message = format!("{name} and {other_name} cannot be the same file, {path}");
+                return Err(Error::invalid_argument(message));
+            }
+        }
+        Ok(())
+    }
+
     async fn once(&self, client: &Client) -> Result<()> {
         // A body of one's own needs nobody to know what it says.
         let description = match (&self.file, self.target.describe(client).await) {
@@ -227,14 +258,24 @@ impl Arguments {
         let (Some(file), Some(save)) = (&self.file, &self.save) else {
             return Err(Error::invalid_argument("--stream reads from --file FILE and writes to --save FILE"));
         };
-        let format = self.format.or_else(|| Format::of_path(file)).unwrap_or(Format::Ndjson);
+        let of_path = if file == Path::new("-") { Some(Format::Ndjson) } else { Format::of_path(file) };
+        let format = self.format.or(of_path).ok_or_else(|| {
+            let file = file.display();
+            Error::invalid_argument(format!(
+                "What {file} is does not show from its name: say it with --format ndjson or --format csv"
+            ))
+        })?;
         if !matches!(format, Format::Ndjson | Format::Csv) {
             let value = format.to_possible_value();
             let name = value.as_ref().map(clap::builder::PossibleValue::get_name).unwrap_or_default();
             return Err(Error::invalid_argument(format!("--stream reads ndjson and csv, not {name}")));
         }
+        let mut stops = stream::Stops::listen()?;
         // It would be late to learn from the answer to a large file that there is no such model.
-        let description = self.target.describe(&client).await?;
+        let description = tokio::select! {
+            description = self.target.describe(&client) => description?,
+            () = stops.next() => return Err(Error::new(tonic::Code::Cancelled, "Interrupted")),
+        };
         description.signature(self.target.signature_name())?;
         let kind = match format {
             Format::Csv => stream::Kind::Table(Box::new(self.table(&description)?)),
@@ -243,10 +284,11 @@ impl Arguments {
         let parameters = self.flags();
         let path = self.path(&parameters);
         let job = stream::Job { client: client.clone(), path, file, save, kind, output: self.output };
-        match job.run(&self.stream).await {
+        match job.run(&self.stream, &mut stops).await {
             // What the server says of the whole request.
             Err(error) if error.status() == http::StatusCode::NOT_FOUND => {
-                Err(self.target.explained(&client, error).await)
+                let explained = async { Err(self.target.explained(&client, error).await) };
+                super::until(stops.next(), explained).await
             }
             result => result,
         }
@@ -261,6 +303,33 @@ impl Arguments {
 fn header(name: HeaderName, value: &str) -> Result<(HeaderName, HeaderValue)> {
     let bad = |_| Error::invalid_argument(format!("{value:?} cannot be a header"));
     HeaderValue::from_str(value).map_err(bad).map(|value| (name, value))
+}
+
+/// What tells a file from all others, by whatever names they go.
+#[derive(Debug, PartialEq)]
+enum Place {
+    /// Its device, and its number there.
+    File(u64, u64),
+    /// The directory in which it would be made, and its name.
+    New(PathBuf, OsString),
+}
+
+/// Where a file is, or would be made; `None` if nothing can be lost there, as on a terminal or in `/dev/null`.
+fn place(path: &Path) -> Option<Place> {
+    if let Ok(metadata) = std::fs::metadata(path) {
+        let is_kept = !metadata.file_type().is_char_device();
+        return is_kept.then(|| Place::File(metadata.dev(), metadata.ino()));
+    }
+    let beside = |path: &Path| match path.parent() {
+        Some(directory) if directory != Path::new("") => directory.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    // A link to what is not there yet has it made where it leads to.
+    let path = match std::fs::read_link(path) {
+        Ok(target) => beside(path).join(target),
+        Err(_) => path.to_owned(),
+    };
+    Some(Place::New(beside(&path).canonicalize().ok()?, path.file_name()?.to_owned()))
 }
 
 fn save(path: &Path, body: &[u8]) -> Result<()> {

@@ -13,6 +13,7 @@
 mod exchange;
 mod output;
 mod progress;
+mod reply;
 mod rows;
 mod table;
 
@@ -46,7 +47,8 @@ pub(super) struct StreamArguments {
     /// Replace an output that is there.
     #[arg(long, requires = "stream")]
     overwrite: bool,
-    /// Where lines go that fail, with the reason; without it, beside the output, as `OUTPUT.failures.ndjson`.
+    /// Where lines go that fail, with the reason; without it, beside the output, as `OUTPUT.failures.ndjson`, or in
+    /// the working directory if that is a pipe or a device.
     #[arg(long, value_name = "FILE", requires = "stream")]
     failures: Option<PathBuf>,
     /// How often to try again when the connection breaks or the server is unavailable, and no line is answered in
@@ -73,9 +75,11 @@ impl StreamArguments {
     }
 
     /// Where failures go.
-    fn failures(&self, save: &Path) -> PathBuf {
+    pub(super) fn failures(&self, save: &Path) -> PathBuf {
         self.failures.clone().unwrap_or_else(|| {
-            let mut name = save.as_os_str().to_owned();
+            // Nothing can be beside a pipe or a device.
+            let name = save.file_name().filter(|_| !output::may_be_file(save));
+            let mut name = name.unwrap_or(save.as_os_str()).to_owned();
             name.push(".failures.ndjson");
             name.into()
         })
@@ -99,20 +103,22 @@ pub(super) struct Job<'a> {
 
 /// What tells the program to stop.
 #[derive(Debug)]
-struct Stops {
+pub(super) struct Stops {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Stops {
-    fn listen() -> Result<Self> {
+    /// Listens from now on.
+    pub(super) fn listen() -> Result<Self> {
         Ok(Self {
             interrupt: crate::cli::listen(SignalKind::interrupt())?,
             terminate: crate::cli::listen(SignalKind::terminate())?,
         })
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -126,13 +132,8 @@ impl Job<'_> {
     /// # Errors
     ///
     /// What ended it before its time, and lines that failed.
-    pub(super) async fn run(self, arguments: &StreamArguments) -> Result<()> {
-        let mut stops = Stops::listen()?;
+    pub(super) async fn run(self, arguments: &StreamArguments, stops: &mut Stops) -> Result<()> {
         let source = file::open(self.file)?;
-        let same = |path: &Path| path.canonicalize().ok();
-        if same(self.file).is_some_and(|file| Some(file) == same(self.save)) {
-            return Err(Error::invalid_argument("The output cannot be the input"));
-        }
         let output = Output::open(self.save, arguments.failures(self.save), arguments.existing())?;
         let resumed = output.written();
         let size = std::fs::metadata(self.file).ok().filter(std::fs::Metadata::is_file).map(|it| it.len());
@@ -143,15 +144,18 @@ impl Job<'_> {
         let start = Instant::now();
         let rows = rows::read(source, self.kind, resumed)?;
         let mut exchange = Exchange::new(self.client, self.path, rows, output, progress);
-        let end = exchange.run(&mut stops, arguments.retries).await;
+        let end = exchange.run(stops, arguments.retries).await;
         let (mut output, progress) = exchange.finish();
         let synced = output.sync();
         let (lines, failed) = (output.written(), output.failed());
         let again = |lines: u64| {
-            format!("{lines} lines are answered; the same command with --resume goes on from there")
+            let how =
+                if output.keeps_lines() { "; the same command with --resume goes on from there" } else { "" };
+            format!("{lines} lines are answered{how}")
         };
         match end.and_then(|end| synced.map(|()| end)) {
-            Err(error) if lines > 0 => {
+            // With what was given wrong the same command goes nowhere.
+            Err(error) if lines > 0 && error.code() != tonic::Code::InvalidArgument => {
                 let message = format!("{}\n{}", error.message(), again(lines));
                 return Err(Error::new(error.code(), message).with_status(error.status()));
             }

@@ -12,9 +12,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt as _, Limited, StreamBody};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
-use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
@@ -23,8 +22,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::Stops;
 use super::output::Output;
 use super::progress::Progress;
+use super::reply::{self, Answer};
 use super::rows::{Content, Row};
-use crate::cli::client::{Client, accepted};
+use crate::cli::client::Client;
 use crate::error::{Error, Result};
 
 /// The most lines, and the most bytes of them, that wait for answers.
@@ -40,9 +40,6 @@ const PIECE: usize = 64 << 10;
 
 /// The most bytes of an answer.
 const LONGEST: usize = 1 << 30;
-
-/// The most bytes of an answer that is an error.
-const LONGEST_ERROR: usize = 1 << 20;
 
 /// How often to look at the time.
 const TICK: Duration = Duration::from_millis(100);
@@ -73,6 +70,8 @@ pub(super) struct Exchange {
     /// How many bytes of the input are answered.
     position: u64,
     has_begun: bool,
+    /// Until when to wait for what is under way, if it is to stop.
+    stop_by: Option<Instant>,
     output: Output,
     progress: Progress,
 }
@@ -102,8 +101,6 @@ struct Request {
     answers: u64,
     /// When something came, or could come.
     heard: Instant,
-    /// Until when to wait for what is under way, if it is to stop.
-    stop_by: Option<Instant>,
 }
 
 impl Exchange {
@@ -125,6 +122,7 @@ impl Exchange {
             sent: 0,
             position: 0,
             has_begun: false,
+            stop_by: None,
             output,
             progress,
         }
@@ -161,10 +159,12 @@ impl Exchange {
                     failed = 0;
                     continue;
                 }
+                // Whoever wants it to end wants no further attempt.
+                Outcome::Broken(_) if self.stop_by.is_some() => return Ok(End::Stopped),
                 Outcome::Broken(error) => error,
             };
             failed = if self.output.written() > written { 1 } else { failed + 1 };
-            if !may_pass(&error) || failed > retries {
+            if !reply::may_pass(&error) || failed > retries {
                 return Err(error);
             }
             let pause = LONGEST_PAUSE.min(PAUSE * (1 << failed.min(8)) / 2);
@@ -187,20 +187,15 @@ impl Exchange {
         let (client, path) = (self.client.clone(), self.path.clone());
         let mut response = pin!(client.send(Method::POST, &path, &headers, StreamBody::new(body)));
         let mut answer: Option<Incoming> = None;
-        let mut request = Request {
-            sender: Some(sender),
-            text: BytesMut::new(),
-            answers: 0,
-            heard: Instant::now(),
-            stop_by: None,
-        };
+        let mut request =
+            Request { sender: Some(sender), text: BytesMut::new(), answers: 0, heard: Instant::now() };
         let mut tick = tokio::time::interval(TICK);
         loop {
             let unsent = self.pending.len() - self.sent;
-            if request.stop_by.is_some() || (self.has_ended && unsent == 0) {
+            if self.stop_by.is_some() || (self.has_ended && unsent == 0) {
                 request.sender = None;
             }
-            let is_stopping = request.stop_by.is_some();
+            let is_stopping = self.stop_by.is_some();
             let may_send = unsent > 0 && self.sent < MOST_SENT;
             let has_room = !self.has_ended && self.pending.len() < MOST_LINES && self.held < MOST_BYTES;
             tokio::select! {
@@ -208,7 +203,7 @@ impl Exchange {
                     if is_stopping {
                         return Ok(Outcome::End(End::Stopped));
                     }
-                    request.stop_by = Some(Instant::now() + GRACE);
+                    self.stop_by = Some(Instant::now() + GRACE);
                     let sent = self.sent;
                     self.progress.say(&format!("Stopping: waiting for {sent} lines that are under way, but not after another Ctrl-C"));
                 }
@@ -216,8 +211,10 @@ impl Exchange {
                     self.send(&mut request);
                 }
                 result = &mut response, if answer.is_none() => match result {
-                    Ok(response) if response.status().is_success() => answer = Some(response.into_body()),
-                    Ok(response) => return Ok(Outcome::Broken(refusal(response).await)),
+                    Ok(response) if response.status().is_success() => {
+                        answer = Some(reply::lines(self.client.name(), response)?);
+                    }
+                    Ok(response) => return Ok(self.refused(response, stops).await),
                     Err(error) => return Ok(Outcome::Broken(error)),
                 },
                 frame = frame(&mut answer), if answer.is_some() => match frame {
@@ -303,7 +300,7 @@ impl Exchange {
             let line = request.text.split_to(searched + length + 1);
             searched = 0;
             let line = &line[..line.len() - 1];
-            if self.sent == 0 && told(line).is_some() {
+            if self.sent == 0 && reply::is_error(line) {
                 // It is about lines that have not come: they go in another request.
                 request.sender = None;
                 continue;
@@ -319,38 +316,43 @@ impl Exchange {
         Ok(None)
     }
 
-    /// Takes the answer to the first line over.
+    /// Takes the answer to the first line over; an error is that of the request, and leaves the line without an
+    /// answer.
     fn answer(&mut self, line: &[u8], number: u64) -> Result<Option<Error>> {
-        let told = told(line);
-        let of_line = told.as_ref().and_then(|told| told.strip_prefix(&format!("line {number}: ")));
-        let row = if self.sent > 0 { self.pending.pop_front() } else { None };
-        let row = match (row, of_line, &told) {
-            (Some(row), None, Some(told)) => {
-                self.pending.push_front(row);
-                return Ok(Some(Error::unavailable(told)));
-            }
-            (None, _, _) => {
-                let name = self.client.name();
-                return Ok(Some(Error::unavailable(format!(
-                    "{name} gives answers to lines that are not sent"
-                ))));
-            }
-            (Some(row), _, _) => row,
+        if self.sent == 0 {
+            let name = self.client.name();
+            return Ok(Some(Error::unavailable(format!("{name} gives answers to lines that are not sent"))));
+        }
+        let failure = match Answer::of(line, number) {
+            Answer::Prediction => None,
+            Answer::Failure(error) => Some(error),
+            Answer::Broken(error) => return Ok(Some(error)),
         };
+        let Some(row) = self.pending.pop_front() else { return Ok(None) };
         self.sent -= 1;
         self.held -= size(&row);
         self.position = row.end;
-        match of_line {
-            Some(error) => self.output.fail(error, &row.text)?,
+        match failure {
+            Some(error) => self.output.fail(&error, &row.text)?,
             None => self.output.put(line)?,
         }
         self.settle()?;
         Ok(None)
     }
 
+    /// What a request was that the server refuses, whatever time it takes to say why.
+    async fn refused(&self, response: Response<Incoming>, stops: &mut Stops) -> Outcome {
+        let limit = Instant::now() + self.client.timeout();
+        let limit = self.stop_by.map_or(limit, |stop_by| stop_by.min(limit));
+        tokio::select! {
+            error = reply::refusal(response, limit) => Outcome::Broken(error),
+            () = stops.next() => Outcome::End(End::Stopped),
+        }
+    }
+
     /// What a request was whose answer has ended.
     fn outcome(&self, request: &Request) -> Outcome {
-        if request.stop_by.is_some() {
+        if self.stop_by.is_some() {
             return Outcome::End(End::Stopped);
         }
         if self.sent > 0 || (request.answers == 0 && !self.pending.is_empty()) {
@@ -367,7 +369,7 @@ impl Exchange {
         self.output.flush()?;
         self.tell();
         let now = Instant::now();
-        if request.stop_by.is_some_and(|stop_by| stop_by <= now) {
+        if self.stop_by.is_some_and(|stop_by| stop_by <= now) {
             return Ok(Some(Outcome::End(End::Stopped)));
         }
         let silence = now - request.heard;
@@ -415,59 +417,5 @@ async fn frame(answer: &mut Option<Incoming>) -> Option<Result<Frame<Bytes>, hyp
     match answer {
         Some(answer) => answer.frame().await,
         None => std::future::pending().await,
-    }
-}
-
-/// What the server says of the request.
-async fn refusal(response: Response<Incoming>) -> Error {
-    let (head, body) = response.into_parts();
-    let body = match Limited::new(body, LONGEST_ERROR).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => Bytes::new(),
-    };
-    match accepted(Response::from_parts(head, body)) {
-        Err(error) => error,
-        Ok(_) => Error::internal("The server has answered with something else than lines"),
-    }
-}
-
-/// The message of a line that is `{"error": "..."}` and nothing else.
-fn told(line: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Told {
-        error: String,
-    }
-    line.starts_with(b"{\"error\":\"")
-        .then(|| serde_json::from_slice::<Told>(line).ok())
-        .flatten()
-        .map(|it| it.error)
-}
-
-/// Whether it may go better another time.
-fn may_pass(error: &Error) -> bool {
-    let status = error.status();
-    matches!(status.as_u16(), 408 | 429) || (status.is_server_error() && status.as_u16() != 501)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_are_told_from_predictions() {
-        let check = |line: &str, expected: Option<&str>| {
-            assert_eq!(told(line.as_bytes()).as_deref(), expected, "{line}");
-        };
-        check(r#"{"error":"line 1: bad"}"#, Some("line 1: bad"));
-        check(r#"{"error":"e","y":1}"#, None);
-        check(r#"{"error":[1]}"#, None);
-        check("1.5", None);
-    }
-
-    #[test]
-    fn what_may_pass_is_tried_again() {
-        assert!(may_pass(&Error::unavailable("")) && may_pass(&Error::request_timeout("")));
-        assert!(!may_pass(&Error::not_found("")) && !may_pass(&Error::unimplemented("")));
     }
 }
