@@ -167,7 +167,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.message());
+            eprintln!("error: {}", table::visible(error.message()));
             match error.code() {
                 tonic::Code::InvalidArgument => ExitCode::from(USAGE),
                 tonic::Code::Cancelled => ExitCode::from(INTERRUPTED),

@@ -31,7 +31,8 @@ use self::summary::Summary;
 use self::tally::Tally;
 use super::OutputFormat;
 use super::client::ServerArguments;
-use super::serve::limit;
+use super::serve::{limit, time};
+use super::table::visible;
 use crate::error::{Error, Result};
 
 /// The most requests at a time.
@@ -73,7 +74,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=MOST_ROWS))]
     batch: u32,
     /// How long requests are sent before it counts; `0s` for none.
-    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = time)]
     warmup: Duration,
     /// How to print what was measured.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
@@ -102,7 +103,10 @@ pub(super) async fn run(arguments: Arguments, interrupted: impl Future<Output = 
         // What fails at once needs no load, and nobody wants to read of it a thousand times.
         let outcome = shot.fire(0).await;
         match outcome.failure {
-            Some(message) => Err(Error::unavailable(format!("The first request has failed: {message}"))),
+            Some(message) => {
+                let error = shot.explained(&arguments.model, outcome.status, message).await;
+                Err(Error::unavailable(format!("The first request has failed: {}", error.message())))
+            }
             None => Ok(Arc::new(shot)),
         }
     };
@@ -119,7 +123,7 @@ pub(super) async fn run(arguments: Arguments, interrupted: impl Future<Output = 
     };
     let mut is_interrupted = false;
     if !arguments.warmup.is_zero() {
-        let warmed = load.run(Tally::shared()?, interrupted.as_mut()).await;
+        let warmed = load.run(Tally::shared()?, interrupted.as_mut()).await?;
         is_interrupted = warmed.is_interrupted;
     }
     if is_interrupted {
@@ -128,12 +132,15 @@ pub(super) async fn run(arguments: Arguments, interrupted: impl Future<Output = 
     load.until = arguments.requests.map_or(Until::Time(arguments.duration), Until::Count);
     load.label = "measuring";
     let tally = Tally::shared()?;
-    let ran = load.run(Arc::clone(&tally), interrupted).await;
+    let ran = load.run(Arc::clone(&tally), interrupted).await?;
     let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    if ran.is_interrupted && tally.requests() == 0 {
+        return Err(Error::new(tonic::Code::Cancelled, "Interrupted before anything was measured"));
+    }
     let summary = Summary { arguments: &arguments, shot: &shot, tally: &tally, ran };
     match arguments.output {
         OutputFormat::Json => super::print(&format!("{:#}\n", summary.to_json())),
-        OutputFormat::Text => super::print(&summary.to_string()),
+        OutputFormat::Text => super::print(&visible(&summary.to_string())),
     }
     match tally.failed() {
         0 => Ok(()),

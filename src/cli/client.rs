@@ -4,6 +4,7 @@
 //! else can enter, so that every command speaks to both in the same way: HTTP and JSON, or any other type of
 //! body. Nothing here knows what is asked for.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::builder::{StringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response};
@@ -22,6 +25,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as HttpClient, Error as HttpError};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -42,7 +46,7 @@ const LONGEST: usize = 1 << 30;
 pub(super) struct ServerArguments {
     /// The bridge to ask, or another server of the same REST API: `http://HOST:PORT`, `https://HOST:PORT` or
     /// `unix:/PATH`.
-    #[arg(long, env = "TFBRIDGE_SERVER", default_value = "http://127.0.0.1:8501", value_name = "URL")]
+    #[arg(long, env = "TFBRIDGE_SERVER", default_value = "http://127.0.0.1:8501", value_name = "URL", value_parser = AddressParser)]
     server: Address,
     /// A model server's gRPC address, to ask it without a bridge between: `http://HOST:PORT`, `https://HOST:PORT`,
     /// `unix:/PATH` or `dns:///NAME:PORT`. It counts for more than `--server`, which the environment may have.
@@ -83,7 +87,7 @@ pub(super) struct Client {
     authorization: Option<HeaderValue>,
     timeout: Duration,
     /// The bridge inside of this process, if there is one: it ends with the last client.
-    _bridge: Option<Arc<Inside>>,
+    inside: Option<Arc<Inside>>,
 }
 
 /// The body of a request.
@@ -179,7 +183,7 @@ impl ServerArguments {
             Address::Http(uri) => (self.http(uri)?, uri.clone(), uri.to_string()),
         };
         let name = name.trim_end_matches('/').to_owned();
-        Ok(Client { link, base, name, authorization, timeout: self.timeout, _bridge: None })
+        Ok(Client { link, base, name, authorization, timeout: self.timeout, inside: None })
     }
 
     fn http(&self, uri: &Uri) -> Result<Link> {
@@ -228,7 +232,7 @@ impl ServerArguments {
             name: backend.to_string(),
             authorization,
             timeout: self.timeout,
-            _bridge: Some(Arc::new(inside)),
+            inside: Some(Arc::new(inside)),
         })
     }
 }
@@ -262,6 +266,11 @@ impl Client {
     /// How long an answer may take.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// True if it asks a model server, by way of a bridge in this process.
+    pub(super) fn is_backend(&self) -> bool {
+        self.inside.is_some()
     }
 
     /// Sends a request and gives the head of the answer, whatever its status. The body is sent while it comes to
@@ -361,9 +370,12 @@ pub(super) fn accepted(response: Response<Bytes>) -> Result<Response<Bytes>> {
     Err(Error::unavailable(message).with_status(status))
 }
 
-/// A name in a path.
+/// What a path or a query may have as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A name in a path or a query.
 pub(super) fn encoded(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+    utf8_percent_encode(name, UNRESERVED).to_string()
 }
 
 fn authorization(token: &str) -> Result<HeaderValue> {
@@ -392,6 +404,33 @@ fn private_directory() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// What is said of an address with a password in it, which nobody would send.
+const NO_PASSWORDS: &str = "an address has no name and no password before an @: a token is sent with --token, or from the \
+                            variable TFBRIDGE_TOKEN";
+
+/// Reads addresses. What may have a password in it is refused without being shown, as it would be otherwise.
+#[derive(Debug, Clone)]
+struct AddressParser;
+
+impl TypedValueParser for AddressParser {
+    type Value = Address;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Address, clap::Error> {
+        let text = value.to_string_lossy();
+        if text.contains('@') && text.parse::<Address>().is_err() {
+            let message = format!("--server: {NO_PASSWORDS}\n");
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command));
+        }
+        let parser = StringValueParser::new().try_map(|text| text.parse::<Address>());
+        parser.parse_ref(command, argument, value)
+    }
+}
+
 impl std::str::FromStr for Address {
     type Err = String;
 
@@ -403,9 +442,16 @@ impl std::str::FromStr for Address {
             };
         }
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let authority = whole.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next());
+        if authority.flatten().is_some_and(|authority| authority.contains('@')) {
+            return Err(NO_PASSWORDS.to_owned());
+        }
         let uri: Uri = whole.parse().map_err(|error| format!("{error}"))?;
         let is_http = uri.scheme() == Some(&Scheme::HTTP) || uri.scheme() == Some(&Scheme::HTTPS);
-        if !is_http || uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
+        let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+        let has_port = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+        let is_odd = uri.query().is_some() || has_port && uri.port_u16().is_none();
+        if !is_http || uri.host().is_none_or(str::is_empty) || is_odd {
             return Err("http://HOST:PORT, https://HOST:PORT or unix:/PATH is expected".to_owned());
         }
         Ok(Self::Http(uri))
@@ -425,6 +471,14 @@ mod tests {
         }
         for bad in ["", "ftp://a", "http://", "unix:", "http://a/?x", "a b"] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+        assert!("http://a/@b".parse::<Address>().is_ok() && "unix:/run/a@b".parse::<Address>().is_ok());
+        for bad in
+            ["http://user:secret@a:1", "user:secret@a", "https://user:sec ret@a", "http://user:sec/ret@a"]
+        {
+            let command = clap::Command::new("c").arg(clap::arg!(--server <URL>).value_parser(AddressParser));
+            let error = command.try_get_matches_from(["c", "--server", bad]).unwrap_err().to_string();
+            assert!(error.contains("--token") && !error.contains("sec"), "{error}");
         }
     }
 

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::OutputFormat;
 use super::client::{Client, ServerArguments, encoded};
-use super::table::Table;
-use super::target::{TargetArguments, shape_of};
+use super::table::{Table, visible};
+use super::target::{Description, TargetArguments, shape_of};
 use crate::codec::catalog::{Model, Signature, Version};
 use crate::codec::dtype;
 use crate::error::Result;
@@ -33,28 +33,27 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         description.signatures = [(target.signature_name().to_owned(), signature)].into();
     }
     let versions = versions(&client, &target.model).await?;
-    let available = versions.iter().find(|version| version.state == State::Available.as_str_name());
-    let state = available.or(versions.first()).map_or(State::Unknown.as_str_name(), |version| version.state);
-    let model = Model {
-        name: target.model.clone(),
-        state,
-        version: description.version,
-        versions,
-        signatures: Some(description.signatures),
-        error: None,
-    };
+    let model = described(&target.model, versions, Some(description));
     match arguments.output {
         OutputFormat::Json => {
             let json = serde_json::to_string_pretty(&model).unwrap_or_default();
             super::print(&format!("{json}\n"));
         }
-        OutputFormat::Text => super::print(&text(&model)),
+        OutputFormat::Text => super::print(&visible(&text(&model))),
     }
     Ok(())
 }
 
+/// A model as a bridge lists it.
+pub(super) fn described(name: &str, versions: Vec<Version>, description: Option<Description>) -> Model {
+    let available = versions.iter().find(|version| version.state == State::Available.as_str_name());
+    let state = available.or(versions.first()).map_or(State::Unknown.as_str_name(), |version| version.state);
+    let (version, signatures) = description.map(|it| (it.version, it.signatures)).unzip();
+    Model { name: name.to_owned(), state, version: version.flatten(), versions, signatures, error: None }
+}
+
 /// The versions of a model, with the labels that a bridge knows for them.
-async fn versions(client: &Client, model: &str) -> Result<Vec<Version>> {
+pub(super) async fn versions(client: &Client, model: &str) -> Result<Vec<Version>> {
     let status = client.get(&format!("/v1/models/{}", encoded(model))).await?;
     // Another server of the same API has no such list.
     let catalog = client.get("/v1/models").await.unwrap_or_default();

@@ -1,10 +1,13 @@
 //! `tfbridge models`: the models that a bridge knows, or a model server has.
 
+use http::StatusCode;
 use serde_json::Value;
 
-use super::OutputFormat;
-use super::client::{ServerArguments, encoded};
-use super::table::Table;
+use super::client::{Client, ServerArguments};
+use super::table::{Table, visible};
+use super::target::{TargetArguments, explained};
+use super::{OutputFormat, inspect};
+use crate::codec::catalog::Model;
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
@@ -28,22 +31,45 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         ));
     }
     let client = arguments.server.connect()?;
+    let mut missing = Vec::new();
     let models = if arguments.models.is_empty() {
-        client.get("/v1/models").await?["models"].take()
+        let list = client.get("/v1/models").await;
+        list.map_err(|error| explained(&client, error))?["models"].take()
     } else {
         let mut models = Vec::new();
         for name in &arguments.models {
-            models.push(client.get(&format!("/v1/models/{}", encoded(name))).await.map(|mut status| {
-                serde_json::json!({ "name": name, "versions": status["model_version_status"].take() })
-            })?);
+            models.push(named(&client, name, &mut missing).await?);
         }
-        Value::Array(models)
+        serde_json::to_value(models).map_err(|error| Error::internal(error.to_string()))?
     };
     match arguments.output {
         OutputFormat::Json => super::print(&format!("{models:#}\n")),
-        OutputFormat::Text => super::print(&table(&models, client.name())),
+        OutputFormat::Text => super::print(&visible(&table(&models, client.name()))),
     }
-    Ok(())
+    let texts: Vec<_> = missing.iter().map(Error::message).collect();
+    if texts.is_empty() { Ok(()) } else { Err(Error::not_found(texts.join("\n"))) }
+}
+
+/// A model as a bridge lists it. One that is not there is among the missing as well, and keeps no other from being shown.
+///
+/// # Errors
+///
+/// What holds for all models, such as that the server cannot be reached.
+async fn named(client: &Client, name: &str, missing: &mut Vec<Error>) -> Result<Model> {
+    let target = TargetArguments::of(name);
+    match inspect::versions(client, name).await {
+        Ok(versions) => {
+            // One that is not loaded has none, and has versions all the same.
+            let description = target.describe(client).await.ok();
+            Ok(inspect::described(name, versions, description))
+        }
+        Err(error) if error.status() == StatusCode::NOT_FOUND => {
+            let told = error.message().trim_start_matches("404: ").to_owned();
+            missing.push(target.explained(client, error).await);
+            Ok(Model { error: Some(told), ..inspect::described(name, Vec::new(), None) })
+        }
+        Err(error) => Err(target.explained(client, error).await),
+    }
 }
 
 /// A line for each version of each model.

@@ -88,7 +88,7 @@ impl AdminAddress {
 #[derive(Debug, clap::Args)]
 pub(super) struct ApiArguments {
     /// How long a request may take in all; 0s for no limit.
-    #[arg(long, env = "TFBRIDGE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = time)]
     timeout: Duration,
     #[command(flatten)]
     load: LoadArguments,
@@ -266,9 +266,18 @@ fn passed_header(text: &str) -> Result<HeaderName, String> {
     Ok(name)
 }
 
+/// The longest time: beyond it, sums of times are more than the clock can count.
+const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A time that may be none.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time > LONGEST_TIME { Err("a time of at most 365 days is expected".to_owned()) } else { Ok(time) }
+}
+
 /// A time limit that there must be: some clients would never end.
 pub(super) fn limit(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let time = time(text)?;
     if time.is_zero() { Err("a time above zero is expected".to_owned()) } else { Ok(time) }
 }
 
@@ -305,6 +314,16 @@ mod tests {
         for bad in ["", "MiB", "1.5MiB", "3 parsecs", "99999999999999999999", "99999999999GiB"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn times_are_ones_that_can_be_counted() {
+        assert_eq!(time("365days"), Ok(LONGEST_TIME));
+        assert_eq!((time("0s"), limit("1ms")), (Ok(Duration::ZERO), Ok(Duration::from_millis(1))));
+        for bad in ["365days 1ns", "300000000000y", "584542046090y", "999999999999999999999y", "soon"] {
+            assert!(time(bad).is_err() && limit(bad).is_err(), "{bad}");
+        }
+        assert!(limit("0s").is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Tables for people: columns as wide as their widest cell, with two spaces between them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A table, line by line.
@@ -17,7 +18,8 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
 
     /// Adds a row at the end.
     pub(super) fn row(&mut self, row: [String; COLUMNS]) {
-        self.rows.push(row);
+        // A line break would look like a row of its own.
+        self.rows.push(row.map(|cell| spelled(&cell, char::is_control).into_owned()));
     }
 
     /// True if there are no rows below the head.
@@ -39,6 +41,27 @@ impl<const COLUMNS: usize> fmt::Display for Table<COLUMNS> {
     }
 }
 
+/// A text as it may be printed, whoever wrote it: what a terminal would obey, such as moving the cursor and writing over
+/// what is there, is spelled out.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    spelled(text, |character| character.is_control() && !matches!(character, '\n' | '\t'))
+}
+
+fn spelled(text: &str, is_bad: fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(is_bad) {
+        return Cow::Borrowed(text);
+    }
+    let mut whole = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_bad(character) {
+            whole.extend(character.escape_default());
+        } else {
+            whole.push(character);
+        }
+    }
+    Cow::Owned(whole)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +73,14 @@ mod tests {
         table.row(["é".repeat(3), "1".to_owned(), String::new()]);
         table.row([String::new(), "22".to_owned(), "3".to_owned()]);
         assert_eq!(table.to_string(), "A    BB  C\nééé  1\n     22  3\n");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelled_out() {
+        assert!(matches!(visible("naïve\n\tplain"), Cow::Borrowed("naïve\n\tplain")));
+        assert_eq!(visible("\x1b[2Ja\r\u{9b}b\x7f\n"), "\\u{1b}[2Ja\\r\\u{9b}b\\u{7f}\n");
+        let mut table = Table::new(["A", "B"]);
+        table.row(["\x1b]0;t\x07".to_owned(), "two\nlines".to_owned()]);
+        assert_eq!(table.to_string(), "A                B\n\\u{1b}]0;t\\u{7}  two\\nlines\n");
     }
 }

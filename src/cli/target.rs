@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use clap::builder::NonEmptyStringValueParser;
+use http::StatusCode;
 use serde_json::Value;
+use tonic::Code;
 
 use super::client::{Client, encoded};
 use crate::codec::catalog::{Signature, Tensor};
@@ -39,6 +41,11 @@ pub(super) struct Description {
 }
 
 impl TargetArguments {
+    /// A model by its name.
+    pub(super) fn of(model: &str) -> Self {
+        Self { model: model.to_owned(), version: None, label: None, signature: None }
+    }
+
     /// The path of the model, with the version that is asked for.
     pub(super) fn path(&self) -> String {
         let model = encoded(&self.model);
@@ -73,40 +80,82 @@ impl TargetArguments {
 
     /// An error with what to try next, where that is known.
     pub(super) async fn explained(&self, client: &Client, error: Error) -> Error {
-        let advice = match error.status().as_u16() {
-            401 | 403 => Some("A token is sent with --token, or from the variable TFBRIDGE_TOKEN.".to_owned()),
-            404 => Some(self.others(client).await),
-            503 if error.message().starts_with(client.name()) => Some(
-                "Is a bridge running there? --server says where it is, --backend asks a model server without one, \
-                 and `tfbridge demo` starts one with models to try."
-                    .to_owned(),
-            ),
-            _ => None,
-        };
+        if error.status() != StatusCode::NOT_FOUND {
+            return explained(client, error);
+        }
+        let advice = self.others(client).await;
         advised(error, advice.as_deref())
     }
 
-    /// Which models there are, for somebody who asked for one that is not there.
-    async fn others(&self, client: &Client) -> String {
+    /// Which models or versions there are, for somebody who asked for one that is not there.
+    async fn others(&self, client: &Client) -> Option<String> {
         let status = client.get(&format!("/v1/models/{}", encoded(&self.model))).await;
         if let Ok(status) = status {
             let versions = status["model_version_status"].as_array().into_iter().flatten();
             let available = versions.filter(|version| version["state"] == "AVAILABLE");
             let numbers: Vec<_> = available.filter_map(|version| version["version"].as_str()).collect();
             if !numbers.is_empty() {
-                return format!("Available versions: {}", numbers.join(", "));
+                // Where the version is there, too, something else is not.
+                let is_there = |version: u64| numbers.contains(&version.to_string().as_str());
+                let is_missing = self.version.map_or(self.label.is_some(), |version| !is_there(version));
+                return is_missing.then(|| format!("Available versions: {}", numbers.join(", ")));
             }
         }
         let catalog = client.get("/v1/models").await.unwrap_or_default();
         let models = catalog["models"].as_array().into_iter().flatten();
         let available = models.filter(|model| model["state"] == "AVAILABLE");
         let names: Vec<_> = available.filter_map(|model| model["name"].as_str()).collect();
-        match (similar(&self.model, names.iter().copied()), names.as_slice()) {
+        Some(match (similar(&self.model, names.iter().copied()), names.as_slice()) {
             (Some(name), _) => format!("Did you mean {name}?"),
-            (None, []) => "Is the name spelled as the model server has it?".to_owned(),
+            (None, []) => SPELLING.to_owned(),
             (None, names) => format!("{} knows: {}", client.name(), names.join(", ")),
-        }
+        })
     }
+}
+
+/// What is said to those who are not let in.
+const TOKEN: &str = "A token is sent with --token, or from the variable TFBRIDGE_TOKEN.";
+
+/// What is said of a model that is not there, where nobody tells which ones are.
+const SPELLING: &str = "Is the name spelled as the model server has it?";
+
+/// An error that is about no certain model, with what to try next, where that is known.
+pub(super) fn explained(client: &Client, error: Error) -> Error {
+    let (name, message) = (client.name(), error.message());
+    let is_way = message.starts_with(name) || message.starts_with("The answer of ");
+    let advice = match error.status().as_u16() {
+        401 | 403 => Some(TOKEN.to_owned()),
+        // That is how a bridge begins what it says of its way to the model server.
+        _ if client.is_backend() && message.contains("The backend ") => Some(doctor("--backend", name)),
+        // Nobody listens there, or there is no such socket.
+        503 if is_way && (message.contains("refused") || message.contains("No such file")) => Some(
+            "Is a bridge running there? --server says where it is, --backend asks a model server without one, and \
+             `tfbridge demo` starts one with models to try."
+                .to_owned(),
+        ),
+        _ if is_way => Some(doctor(if client.is_backend() { "--backend" } else { "--server" }, name)),
+        _ => None,
+    };
+    advised(error, advice.as_deref())
+}
+
+/// An error of a model server that is asked over gRPC, with what to try next, where that is known.
+pub(super) fn explained_backend(backend: &str, error: Error) -> Error {
+    let advice = match error.code() {
+        Code::Unauthenticated | Code::PermissionDenied => Some(TOKEN.to_owned()),
+        Code::NotFound => Some(SPELLING.to_owned()),
+        // What has no answer is one of these, whatever the reason.
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::DeadlineExceeded => {
+            Some(doctor("--backend", backend))
+        }
+        _ => None,
+    };
+    advised(error, advice.as_deref())
+}
+
+/// How to find out why a server cannot be reached.
+fn doctor(flag: &str, url: &str) -> String {
+    format!("`tfbridge doctor {flag} {url}` tells what is wrong on the way to {url}.")
 }
 
 /// An error with a second line that says what to try.

@@ -34,6 +34,19 @@ async fn examine(words: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
+/// The code that another command ends with, and what it prints and complains of.
+async fn run(words: &[&str]) -> (Option<i32>, String, String) {
+    let child = Command::new(env!("CARGO_BIN_EXE_tfbridge"))
+        .args(words)
+        .env_remove("TFBRIDGE_SERVER")
+        .env_remove("TFBRIDGE_TOKEN")
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(END, child).await.expect("it does not end").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
 /// The same as JSON.
 async fn report(words: &[&str]) -> (Option<i32>, Value) {
     let words = [words, &["--output", "json", "--timeout", LIMIT]].concat();
@@ -224,10 +237,103 @@ async fn what_is_wrong_with_certificates_is_told() {
     let identity = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
     check_fails(&[&words[..], &identity].concat(), "protocol", &["does not accept our certificate"]).await;
 
+    // What `openssl req -x509` makes if it is not told otherwise: a certificate that is its own authority's.
+    let own = Server::start(Transport::Tls, models()).await;
+    let (certificate, key) = own_authority();
+    replace(&own.path("ca.pem"), &certificate.pem());
+    let tls = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("https://{}", listener.local_addr().unwrap());
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // It is refused, which is what is looked at.
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    let authority = own.path("ca.pem");
+    let words = ["--server", &*address, "--ca", authority.to_str().unwrap()];
+    check_fails(&words, "tls", &["not trusted", "basicConstraints=critical,CA:FALSE", "subjectAltName"])
+        .await;
+
     let plain = Server::start(Transport::Tcp, models()).await;
     let backend = plain.backend().to_string().replace("http", "https");
     check_fails(&["--backend", &backend, "--ca", ca.to_str().unwrap()], "tls", &["clear text", "http://127"])
         .await;
+}
+
+/// A certificate that signs itself and is an authority's.
+fn own_authority() -> (rcgen::Certificate, rcgen::KeyPair) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (parameters.self_signed(&key).unwrap(), key)
+}
+
+#[tokio::test]
+async fn other_commands_say_what_to_try() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (closed, secure) = (format!("http://{free}"), format!("https://{free}"));
+    let plain = Server::start(Transport::Tcp, models()).await;
+    let (grpc, tls) = (plain.backend().to_string(), plain.backend().to_string().replace("http", "https"));
+    for command in ["models", "inspect", "bench"] {
+        for (flag, url, says) in [
+            ("--server", &*closed, "Is a bridge running there?".to_owned()),
+            ("--server", &*secure, "Is a bridge running there?".to_owned()),
+            ("--server", &*grpc, format!("`tfbridge doctor --server {grpc}`")),
+            ("--server", &*tls, format!("`tfbridge doctor --server {tls}`")),
+            ("--backend", &*closed, format!("`tfbridge doctor --backend {closed}`")),
+            ("--backend", &*tls, format!("`tfbridge doctor --backend {tls}`")),
+        ] {
+            let (code, output, error) = run(&[command, "echo", flag, url]).await;
+            assert_eq!((code, &*output, error.lines().count()), (Some(1), "", 2), "{command} {url}: {error}");
+            assert!(error.contains(&says), "{command} {flag} {url}: {error}");
+        }
+    }
+
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), auth::entry("some", "")).unwrap();
+    let guarded =
+        Bridge::start_with(models(), |config| config.access.auth_file = Some(file.path().to_owned())).await;
+    let server = format!("http://{}", guarded.address);
+    for words in [&["models"][..], &["models", "echo"], &["bench", "echo"]] {
+        let (code, _, error) = run(&[words, &["--server", &server]].concat()).await;
+        assert!(code == Some(1) && error.contains("A token is sent with --token"), "{words:?}: {error}");
+    }
+    let (code, _, error) = run(&["models", "--server", "http://user:secret@127.0.0.1:1"]).await;
+    assert!(code == Some(64) && error.contains("--token") && !error.contains("secret"), "{error}");
+    let (code, _, error) = run(&["models", "--timeout", "584542046090y"]).await;
+    assert!(code == Some(64) && error.contains("365 days"), "{error}");
+}
+
+#[tokio::test]
+async fn models_are_listed_by_name_as_in_the_whole_list() {
+    let bridge = Bridge::start_with(models(), |config| {
+        config.api.models = vec!["half_plus_two@stable".parse().unwrap()];
+    })
+    .await;
+    let server = format!("http://{}", bridge.address);
+    let words = |words: &[&'static str]| [words, &["--server"]].concat();
+    let ask = async |names: &[&'static str]| {
+        run(&[&words(&[&["models"], names].concat())[..], &[&*server]].concat()).await
+    };
+    let (code, whole, _) = ask(&[]).await;
+    assert!(code == Some(0) && whole.contains("stable") && whole.contains("serving_default"), "{whole}");
+    let (code, named, _) = ask(&["half_plus_two"]).await;
+    assert_eq!((code, named), (Some(0), whole));
+    let (_, list, _) = ask(&["--output", "json"]).await;
+    let (_, named, _) = ask(&["half_plus_two", "--output", "json"]).await;
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(json(&named), json(&list));
+
+    // One that is not there keeps no other from being shown.
+    let (code, some, error) = ask(&["nobody", "half_plus_tow", "echo"]).await;
+    assert_eq!(code, Some(1), "{some}");
+    assert!(some.contains("nobody") && some.contains("UNKNOWN") && some.contains("AVAILABLE"), "{some}");
+    assert!(error.contains("Did you mean half_plus_two?") && error.contains("model nobody"), "{error}");
 }
 
 #[tokio::test]

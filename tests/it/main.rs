@@ -24,6 +24,7 @@ mod bridge;
 mod catalog;
 mod certificates;
 mod cli;
+mod cli_parameters;
 mod cli_streams;
 mod client;
 mod cluster;

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::shot::Shot;
 use super::summary::time;
 use super::tally::Tally;
+use crate::error::{Error, Result};
 
 /// How often the line on the terminal is written.
 const TICK: Duration = Duration::from_millis(250);
@@ -74,11 +75,15 @@ impl Schedule {
 
 impl Load {
     /// Sends requests until it is enough, or until it is interrupted: then those under way do not count.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` if a worker has panicked: what the others have counted is not what was asked for.
     pub(super) async fn run(
         &self,
         tally: Arc<Mutex<Tally>>,
         mut interrupted: Pin<&mut impl Future<Output = ()>>,
-    ) -> Ran {
+    ) -> Result<Ran> {
         let start = Instant::now();
         let schedule =
             Arc::new(Schedule { start, next: AtomicU64::new(0), rate: self.rate, until: self.until });
@@ -109,7 +114,10 @@ impl Load {
                     workers.shutdown().await;
                     break;
                 }
-                ended = workers.join_next() => if ended.is_none() { break },
+                ended = workers.join_next() => match ended {
+                    Some(ended) => ended.map_err(|error| broken(&error))?,
+                    None => break,
+                },
                 _ = tick.tick(), if is_shown => {
                     show(&format!("\r\x1b[K{}", self.line(start.elapsed(), &tally)));
                 }
@@ -122,7 +130,7 @@ impl Load {
         // What an interrupt keeps from being sent is not the server's.
         let due = if is_interrupted { 0 } else { self.due(time) };
         let sent = tally.lock().unwrap_or_else(PoisonError::into_inner).requests();
-        Ran { time, is_interrupted, unsent: due.saturating_sub(sent) }
+        Ok(Ran { time, is_interrupted, unsent: due.saturating_sub(sent) })
     }
 
     /// How many requests were due in this time at the rate, if there is one and no number of them.
@@ -153,6 +161,11 @@ impl Load {
     }
 }
 
+/// A worker that has not ended by itself.
+fn broken(error: &JoinError) -> Error {
+    Error::internal(format!("Requests are no longer sent, for the program is at fault: {error}"))
+}
+
 /// Writes to the terminal. Nobody to read it is no reason to fail.
 fn show(text: &str) {
     let mut terminal = std::io::stderr();
@@ -163,6 +176,14 @@ fn show(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_panics_is_an_error() {
+        let ended = tokio::spawn(async { assert!(std::hint::black_box(false), "no worker") }).await;
+        let error = broken(&ended.unwrap_err());
+        assert_eq!(error.code(), tonic::Code::Internal);
+        assert!(error.message().contains("panicked"), "{error}");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn requests_are_due_at_even_intervals_until_it_is_enough() {

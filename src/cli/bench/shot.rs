@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use prost::Message as _;
 use rustls::pki_types::ServerName;
 
@@ -16,6 +16,7 @@ use crate::cli::client::{Client, ServerArguments, accepted, encoded};
 use crate::cli::described::Described;
 use crate::cli::dial::{Dial, To};
 use crate::cli::grpc::Grpc;
+use crate::cli::target::{TargetArguments, explained_backend};
 use crate::codec::NanStyle;
 use crate::codec::body::{self, Form};
 use crate::config::Backend;
@@ -82,7 +83,12 @@ impl Shot {
         let body = if let Some(given) = given {
             given
         } else {
-            let described = Described::over_http(&client, &arguments.model).await?;
+            let described = match Described::over_http(&client, &arguments.model).await {
+                Ok(described) => described,
+                Err(error) => {
+                    return Err(TargetArguments::of(&arguments.model).explained(&client, error).await);
+                }
+            };
             let (name, sample) = sample(&described, arguments)?;
             // Servers other than a bridge do not know the query.
             is_in_query =
@@ -125,7 +131,8 @@ impl Shot {
                 request
             }
             given => {
-                let described = Described::over_grpc(first, &arguments.model).await?;
+                let described = Described::over_grpc(first, &arguments.model).await;
+                let described = described.map_err(|error| explained_backend(&backend.to_string(), error))?;
                 let body = if let Some(given) = given {
                     given
                 } else {
@@ -162,6 +169,28 @@ impl Shot {
                         Outcome { status, failure: Some(Error::from(error).to_string()) }
                     }
                 }
+            }
+        }
+    }
+
+    /// What a server says of a request, with what to try next, where that is known.
+    pub(super) async fn explained(&self, model: &str, status: Status, message: String) -> Error {
+        match &self.way {
+            Way::Http { client, .. } => {
+                let status = match status {
+                    Status::Http(status) => StatusCode::from_u16(status).unwrap_or_default(),
+                    Status::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                    Status::Grpc(_) | Status::NoAnswer => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                let error = Error::unavailable(message).with_status(status);
+                TargetArguments::of(model).explained(client, error).await
+            }
+            Way::Grpc { .. } => {
+                let code = match status {
+                    Status::Grpc(code) => tonic::Code::from_i32(code),
+                    Status::Http(_) | Status::Timeout | Status::NoAnswer => tonic::Code::Unavailable,
+                };
+                explained_backend(&self.server, Error::new(code, message))
             }
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cli::OutputFormat;
+use crate::cli::table::visible;
 
 /// How wide a line on a terminal is.
 const WIDTH: usize = 80;
@@ -239,6 +240,7 @@ fn lines(step: &Step, is_terminal: bool) -> String {
 
 /// A text in lines that fit, the further ones below the first.
 fn paragraph(text: &str, is_terminal: bool) -> String {
+    let text = visible(text);
     if !is_terminal {
         return format!("{text}\n");
     }
@@ -298,11 +300,12 @@ mod tests {
             name: "tcp",
             status: Status::Failed,
             milliseconds: Some(12.34),
-            detail: "word ".repeat(20),
+            detail: format!("\x1b[2J{}", "word ".repeat(20)),
             cause: Some("c".to_owned()),
             advice: Some("a".to_owned()),
         };
         let text = lines(&step, true);
+        assert!(text.contains("\\u{1b}[2Jword word"), "{text}");
         assert!(text.lines().skip(1).all(|line| line.chars().count() <= WIDTH), "{text}");
         assert_eq!(text.lines().nth(1).unwrap().find("word"), Some(INDENT + 1));
         let plain = lines(&Step { detail: "d".to_owned(), ..step }, false);

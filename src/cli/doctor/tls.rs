@@ -223,7 +223,9 @@ fn certificate_fault(
         other => Fault::new(
             format!("the certificate is not trusted: {other}; it is {shown}"),
             "It is not one for servers, or broken.",
-            "An authority's own certificate is none for a server: have the authority issue one.",
+            // What `openssl req -x509` makes is an authority's, if it is not told otherwise.
+            "An authority's own certificate is none for a server: have the authority issue one. To a command such as \
+             `openssl req -x509` add `-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:NAME`.",
         ),
     }
 }

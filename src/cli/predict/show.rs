@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::sizes;
+use crate::cli::table::visible;
 use crate::codec::catalog::Signature;
 use crate::codec::dtype;
 
@@ -44,8 +45,12 @@ fn quoted(text: &[u8]) -> Vec<u8> {
     quoted
 }
 
-/// The text for a reply.
+/// The text for a reply. Names and values are the server's: what a terminal would obey is spelled out.
 pub(super) fn reply(reply: &Value, signature: Option<&Signature>) -> String {
+    visible(&text(reply, signature)).into_owned()
+}
+
+fn text(reply: &Value, signature: Option<&Signature>) -> String {
     if let Some(outputs) = reply.get("outputs") {
         return match outputs {
             Value::Object(outputs) if !is_bytes(outputs) => {
@@ -178,6 +183,7 @@ mod tests {
         check(r#"{"outputs": {"y": [1], "z": "a\"NaN"}}"#, "y: float [1]\n  [1]\nz: []\n  \"a\\\"NaN\"\n");
         check(r#"{"predictions": [{"a": 1, "b": [2]}]}"#, "a: 1, b: [2]\n");
         check(r#"{"outputs": {"b64": "AA=="}}"#, "y: float []\n  {\"b64\":\"AA==\"}\n");
+        check(r#"{"predictions": [{"\u001b[1m": "\u009b2J"}]}"#, "\\u{1b}[1m: \"\\u{9b}2J\"\n");
         check(r#"{"model": 1}"#, "{\n  \"model\": 1\n}\n");
     }
 

@@ -1,0 +1,62 @@
+//! What flags of `tfbridge predict` say goes with bodies of every kind.
+
+use std::fs;
+use std::process::Command;
+
+use crate::bridge::Bridge;
+use tfbridge::mock::Models;
+
+/// What the program prints for these words, which must end well.
+fn predict(words: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_tfbridge")).arg("predict").args(words).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_and_the_best_scores_go_with_files_and_streams() {
+    let bridge = Bridge::start(Models::builtin()).await;
+    let server = format!("http://{}", bridge.address);
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    // Numbers that only an input of int64 keeps.
+    let lines = "[9007199254740993, 1]\n[3, 9007199254740995]\n";
+    fs::write(path("in.json"), r#"{"instances": [[9007199254740993, 1], [3, 9007199254740995]]}"#).unwrap();
+    fs::write(path("in.ndjson"), lines).unwrap();
+    fs::write(path("in.csv"), "x\n9007199254740993\n3\n").unwrap();
+    let (file, saved) = (path("in.json"), path("out.ndjson"));
+    let int64 = ["echo", "--server", &server, "--signature", "int64", "--output", "json"];
+    let printed = predict(&[&int64[..], &["--file", &file]].concat());
+    assert!(printed.contains("9007199254740993"), "{printed}");
+    for (input, expected) in
+        [("in.ndjson", "[9007199254740993,1]\n[3,9007199254740995]\n"), ("in.csv", "9007199254740993\n3\n")]
+    {
+        let input = path(input);
+        predict(&[&int64[..], &["--stream", "--file", &input, "--save", &saved, "--overwrite"]].concat());
+        assert_eq!(fs::read_to_string(&saved).unwrap(), expected, "{input}");
+    }
+    fs::write(path("scores.json"), r#"{"instances": [[0.25, 0.5]]}"#).unwrap();
+    let scores = path("scores.json");
+    let printed =
+        predict(&["echo", "--server", &server, "--top-k", "1", "--file", &scores, "--output", "json"]);
+    assert_eq!(
+        printed.split_whitespace().collect::<String>(),
+        r#"{"predictions":[{"indices":[1],"scores":[0.5]}]}"#
+    );
+}
+
+#[tokio::test]
+async fn the_query_chooses_outputs_of_json_bodies_too() {
+    let bridge = Bridge::start(Models::builtin()).await;
+    let mut client = bridge.connect().await;
+    let body = r#"{"signature_name": "mixed", "inputs": {"a": 0.1, "b": 7, "s": "x"}}"#;
+    let path = "/v1/models/echo:predict?outputs=b";
+    let response = client.post(path, body).await;
+    assert_eq!(response.text(), r#"{"outputs":7}"#);
+    let npy = client.request("POST", path, &[("accept", "application/x-npy")], body.as_bytes()).await;
+    assert_eq!(npy.status, 200, "{}", npy.text());
+    // A body that names some comes first.
+    let body =
+        r#"{"signature_name": "mixed", "output_filter": ["a"], "inputs": {"a": 0.5, "b": 7, "s": "x"}}"#;
+    assert_eq!(client.post(path, body).await.text(), r#"{"outputs":0.5}"#);
+}
