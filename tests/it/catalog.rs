@@ -127,8 +127,10 @@ async fn the_command_asks_model_servers_too() {
     let output = command.args(words).env("TFBRIDGE_SERVER", "http://127.0.0.1:1").output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), told);
     let lines: Vec<_> = told.lines().collect();
-    assert_eq!(lines[1], "half_plus_two  124      AVAILABLE");
-    assert_eq!(lines[3], "echo           1        AVAILABLE");
+    // No model server tells labels.
+    let signatures = "classify_x2_to_y3, classify_x_to_y, regress_x2_to_y3, regress_x_to_y, regress_x_to_y2, serving_default";
+    assert_eq!(lines[1], format!("half_plus_two  124      AVAILABLE          {signatures}"));
+    assert!(lines[3].starts_with("echo           1        AVAILABLE          "), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,6 +140,7 @@ async fn a_bridge_inside_of_a_command_says_nothing_of_its_own() {
         let output = Command::new(env!("CARGO_BIN_EXE_tfbridge")).args(words).output().unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
-    assert_eq!(words(&[]), "error: 503: The backend cannot be reached\n");
+    let advice = "`tfbridge doctor --backend http://127.0.0.1:1` tells what is wrong on the way to http://127.0.0.1:1.";
+    assert_eq!(words(&[]), format!("error: 503: The backend cannot be reached\n{advice}\n"));
     assert!(words(&["--log", "info"]).contains("request failed"));
 }
