@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Writes requests for the bridge with the answers that TensorFlow gives.
 
-Each answer comes from loading the SavedModel in Python and calling its
-signature, with no server between. The result, `reference.json`, is a list of
+Each answer comes from loading the SavedModel in Python and running its
+signature in a session, as TensorFlow Serving does, with no server between.
+(Called as a function it may be rewritten in another way, which rounds
+otherwise: a division by a constant may become a product.) The result, `reference.json`, is a list of
 
     id        a name for messages
     path      where to POST, such as /v1/models/affine100:predict
@@ -109,21 +111,36 @@ def expected(tensor):
     return entry
 
 
-def write(models, out):
-    """Calls every model on every sample and writes the file."""
+def load(directory):
+    """Makes a function of a signature's name and its inputs by name."""
     import tensorflow as tf
+    options = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=options)
+    with session.graph.as_default():
+        signatures = tf.compat.v1.saved_model.load(
+            session, [tf.saved_model.SERVING], str(directory)).signature_def
 
+    def run(name, inputs):
+        signature = signatures[name]
+        outputs = session.run(
+            {key: info.name for key, info in signature.outputs.items()},
+            {signature.inputs[key].name: value
+             for key, value in inputs.items()})
+        return {key: tf.constant(value) for key, value in outputs.items()}
+    return run
+
+
+def write(models, out):
+    """Runs every model on every sample and writes the file."""
     import samples
     loaded, entries = {}, []
     for sample in samples.all_samples():
         if sample.model not in loaded:
             newest = max((models / sample.model).glob("[0-9]*"),
                          key=lambda path: int(path.name))
-            loaded[sample.model] = tf.saved_model.load(str(newest))
-        function = loaded[sample.model].signatures[sample.signature]
-        outputs = function(**{
-            name: tf.constant(value)
-            for name, value in sample.inputs.items()})
+            loaded[sample.model] = load(newest)
+        outputs = loaded[sample.model](sample.signature, sample.inputs)
         for layout in sample.layouts:
             for name, tensor in sorted(outputs.items()):
                 entries.append({
