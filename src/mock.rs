@@ -82,6 +82,9 @@ const LARGEST_MESSAGE: usize = (1 << 31) - 1;
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 
+/// Nor be cut into frames of 16 KiB: those of the real server grow with what arrives.
+const FRAME: u32 = 1 << 20;
+
 /// Serves until `shutdown` resolves, then lets the calls in flight finish.
 ///
 /// # Errors
@@ -115,6 +118,7 @@ pub async fn router(double: impl Into<Double>) -> Router {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         // The real server bounds streams by its threads alone.
         .max_concurrent_streams(u32::MAX)
         .add_service(prediction)

@@ -16,6 +16,8 @@ pub struct Splitter {
     most_lines: usize,
     longest: usize,
     buffer: BytesMut,
+    /// How many bytes the last batch had, to make room for another.
+    usual: usize,
     /// The lines of the next batch, and where in the buffer what follows them starts.
     lines: Vec<Line>,
     at: usize,
@@ -52,6 +54,7 @@ impl Splitter {
             most_lines: most_lines.max(1),
             longest,
             buffer: BytesMut::new(),
+            usual: 0,
             lines: Vec::new(),
             at: 0,
             searched: 0,
@@ -62,6 +65,11 @@ impl Splitter {
 
     /// Takes the next piece of the text.
     pub fn push(&mut self, piece: &[u8]) {
+        if self.buffer.capacity() - self.buffer.len() < piece.len() {
+            // To grow is to move what there is, so that there is room for a batch at once, and for the piece
+            // that goes on beyond it.
+            self.buffer.reserve(piece.len() + self.usual.saturating_sub(self.buffer.len()));
+        }
         self.buffer.extend_from_slice(piece);
     }
 
@@ -136,6 +144,7 @@ impl Splitter {
     fn cut(&mut self) -> Batch {
         let text = self.buffer.split_to(self.at).freeze();
         self.searched -= self.at;
+        self.usual = self.at.min(FULL);
         self.at = 0;
         Batch { text, lines: std::mem::take(&mut self.lines), longest: self.longest }
     }
