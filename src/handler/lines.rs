@@ -12,20 +12,20 @@
 mod batch;
 mod drive;
 mod inbox;
+mod inflation;
 mod outbox;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::Request;
 use http_body::Body;
 
 use super::body::discard;
-use super::inflate::Coding;
 use super::{Bridge, Reply};
 use crate::codec::body::untold;
 use crate::codec::media::{Agreement, MediaType};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::route::Target;
 use crate::signature::Known;
 use crate::upstream::Call;
@@ -44,11 +44,7 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + 'static,
     {
-        let known = match coding(request.headers()) {
-            Ok(()) => self.known_for_lines(target, &agreement, call).await,
-            Err(error) => Err(error),
-        };
-        let known = match known {
+        let known = match self.known_for_lines(target, &agreement, call).await {
             Ok(known) => known,
             Err(error) => {
                 discard(request).await;
@@ -86,13 +82,5 @@ impl Bridge {
                 Err(_) => Err(error),
             },
         }
-    }
-}
-
-/// Checks that a body is compressed in a way that can be undone while it arrives, if at all.
-fn coding(headers: &HeaderMap) -> Result<()> {
-    match Coding::of(headers) {
-        Some(Coding::Deflate) => Err(Error::unsupported_media_type("Lines may be gzip, but not deflate")),
-        Some(Coding::Gzip) | None => Ok(()),
     }
 }

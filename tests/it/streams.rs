@@ -465,7 +465,7 @@ async fn a_body_that_dribbles_ends_with_an_error() {
 }
 
 #[tokio::test]
-async fn gzip_is_inflated_on_the_way() {
+async fn compressed_lines_are_inflated_on_the_way() {
     let gzip = |text: &[u8]| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         std::io::Write::write_all(&mut encoder, text).unwrap();
@@ -489,6 +489,13 @@ async fn gzip_is_inflated_on_the_way() {
         exchange.end().await;
         assert_eq!(exchange.head().await.0, status);
     }
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, b"1\n2\n3").unwrap();
+    let mut exchange =
+        Exchange::begin(bridge.address, HALF, &[NDJSON, ("Content-Encoding", "deflate")]).await;
+    exchange.send(encoder.finish().unwrap()).await;
+    exchange.end().await;
+    assert_eq!((exchange.head().await.0, exchange.rest().await.as_str()), (200, "2.5\n3.0\n3.5\n"));
 }
 
 #[tokio::test]

@@ -1,19 +1,18 @@
 //! The lines of a request as they arrive: read, inflated and cut into batches no faster than asked for.
 
-use std::io::Write;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use flate2::write::MultiGzDecoder;
 use http::{Request, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::super::body::{BodyLimits, Pace, discard_rest, is_plainly_sent};
-use super::super::inflate::{Coding, FREE_INFLATION};
+use super::super::inflate::Coding;
+use super::inflation::Inflation;
 use crate::codec::lines::{Batch, Splitter};
 use crate::error::{Error, Result};
-use crate::record::{Limit, Part, Record, Size};
+use crate::record::{Part, Record, Size};
 use crate::upstream::Account;
 
 /// So much of a body is inflated at once: a thousand times as much at most comes of it.
@@ -33,18 +32,10 @@ pub(super) struct Inbox<'a, B> {
     patience: Duration,
     /// What has arrived and is in no line yet.
     data: Bytes,
-    gzip: Option<Inflation>,
+    inflation: Option<Inflation>,
     splitter: Splitter,
     has_ended: bool,
     is_broken: bool,
-}
-
-/// A gzip body on its way.
-struct Inflation {
-    decoder: MultiGzDecoder<Vec<u8>>,
-    ratio: usize,
-    read: usize,
-    inflated: usize,
 }
 
 impl<'a, B> Inbox<'a, B>
@@ -59,13 +50,7 @@ where
         record: &'a Record,
         memory: &'a Account,
     ) -> Self {
-        let ratio = limits.ratio;
-        let gzip = (Coding::of(request.headers()) == Some(Coding::Gzip)).then(|| Inflation {
-            decoder: MultiGzDecoder::new(Vec::new()),
-            ratio,
-            read: 0,
-            inflated: 0,
-        });
+        let coding = Coding::of(request.headers());
         Self {
             pace: Pace::new(limits.pace, record),
             is_paused: false,
@@ -73,7 +58,7 @@ where
             memory,
             patience: limits.pace,
             data: Bytes::new(),
-            gzip,
+            inflation: coding.map(|coding| Inflation::new(coding, limits.ratio)),
             splitter: Splitter::new(lines, longest),
             has_ended: false,
             is_broken: false,
@@ -114,7 +99,7 @@ where
                 None => return self.finish(),
             }
         }
-        let Some(gzip) = &mut self.gzip else {
+        let Some(inflation) = &mut self.inflation else {
             hold(self.memory, self.splitter.held() + self.data.len(), self.patience).await?;
             self.splitter.push(&self.data);
             self.data = Bytes::new();
@@ -122,20 +107,20 @@ where
         };
         let step = self.data.len().min(STEP);
         hold(self.memory, self.splitter.held() + (step << 10), self.patience).await?;
-        gzip.push(&self.data[..step], self.record)?;
+        inflation.push(&self.data[..step], self.record)?;
         self.data.advance(step);
-        self.splitter.push(gzip.decoder.get_ref());
-        gzip.decoder.get_mut().clear();
+        self.splitter.push(inflation.text());
+        inflation.clear();
         self.settle();
         Ok(())
     }
 
     fn finish(&mut self) -> Result<()> {
         self.has_ended = true;
-        if let Some(gzip) = &mut self.gzip {
-            gzip.decoder.try_finish().map_err(broken)?;
-            self.splitter.push(gzip.decoder.get_ref());
-            gzip.decoder.get_mut().clear();
+        if let Some(inflation) = &mut self.inflation {
+            inflation.finish()?;
+            self.splitter.push(inflation.text());
+            inflation.clear();
         }
         self.splitter.finish();
         Ok(())
@@ -199,26 +184,4 @@ pub(super) async fn hold(memory: &Account, bytes: usize, patience: Duration) -> 
             result => return result,
         }
     }
-}
-
-impl Inflation {
-    fn push(&mut self, bytes: &[u8], record: &Record) -> Result<()> {
-        self.decoder.write_all(bytes).map_err(broken)?;
-        // What has been written is in the output once it is flushed.
-        self.decoder.flush().map_err(broken)?;
-        self.read += bytes.len();
-        self.inflated += self.decoder.get_ref().len();
-        if self.inflated > self.read.saturating_mul(self.ratio).max(FREE_INFLATION) {
-            record.hit(Limit::BodySize);
-            let ratio = self.ratio;
-            return Err(Error::payload_too_large(format!(
-                "The body inflates to more than {ratio} times its size"
-            )));
-        }
-        Ok(())
-    }
-}
-
-fn broken(error: std::io::Error) -> Error {
-    Error::invalid_argument(format!("The gzip body cannot be read: {error}")).with_source(error)
 }
