@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::serve::size;
+use super::serve::{size, time};
 use crate::config::{AccessConfig, AllowedOrigin, CorsConfig};
 use crate::error::{Error, Result};
 use crate::server::auth;
@@ -35,7 +35,7 @@ pub(super) struct AccessArguments {
     )]
     cors_header: Vec<HeaderName>,
     /// How long browsers may remember what those pages may do.
-    #[arg(long, env = "TFBRIDGE_CORS_MAX_AGE", default_value = "1h", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_CORS_MAX_AGE", default_value = "1h", value_name = "TIME", value_parser = time)]
     cors_max_age: Duration,
     /// From which size on a reply is compressed with gzip for clients that take it; `off` for never.
     #[arg(long, env = "TFBRIDGE_COMPRESS_MIN_SIZE", default_value = "32KiB", value_name = "SIZE", value_parser = size_or_off)]

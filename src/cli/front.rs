@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::serve::{limit, size};
+use super::serve::{limit, size, time};
 use crate::config::{ServerConfig, ServerTls};
 use crate::error::{Error, Result};
 use crate::server;
@@ -45,10 +45,10 @@ pub(super) struct FrontArguments {
     write_timeout: Duration,
     /// How long to serve on after the signal to stop, with `/readyz` saying no and HTTP/1 connections
     /// told to close, so that load balancers look elsewhere.
-    #[arg(long, env = "TFBRIDGE_DRAIN_DELAY", default_value = "0s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_DRAIN_DELAY", default_value = "0s", value_name = "TIME", value_parser = time)]
     drain_delay: Duration,
     /// How long running requests may go on after that.
-    #[arg(long, env = "TFBRIDGE_DRAIN_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_DRAIN_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = time)]
     drain_timeout: Duration,
 }
 

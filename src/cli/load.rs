@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::serve::{limit, size};
+use super::serve::{limit, size, time};
 use crate::config::ApiConfig;
 
 /// How much is worked on at once.
@@ -27,7 +27,7 @@ pub(super) struct LoadArguments {
     #[arg(long, env = "TFBRIDGE_MAX_QUEUE", default_value_t = 256, value_name = "COUNT")]
     max_queue: usize,
     /// How long they wait at most.
-    #[arg(long, env = "TFBRIDGE_QUEUE_TIMEOUT", default_value = "1s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_QUEUE_TIMEOUT", default_value = "1s", value_name = "TIME", value_parser = time)]
     queue_timeout: Duration,
     /// How long a client may take to send 256 KiB of its body, or the rest of it.
     #[arg(long, env = "TFBRIDGE_BODY_TIMEOUT", default_value = "20s", value_name = "TIME", value_parser = limit)]

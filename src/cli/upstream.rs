@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::serve::time;
 use crate::codec::signature::{self, Signatures};
 use crate::config::{Backend, UpstreamConfig, UpstreamTls};
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ pub(super) struct UpstreamArguments {
     )]
     backend: Vec<Backend>,
     /// How long a connection attempt to a model server may take.
-    #[arg(long, env = "TFBRIDGE_CONNECT_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_CONNECT_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = time)]
     connect_timeout: Duration,
     /// How many HTTP/2 connections to hold to each model server, and as many more for requests above 256 KiB.
     #[arg(long, env = "TFBRIDGE_CONNECTIONS", default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -58,7 +59,7 @@ pub(super) struct UpstreamArguments {
     #[arg(long, env = "TFBRIDGE_HEDGE_PERCENTILE", value_name = "PERCENTILE", value_parser = percentile)]
     hedge_percentile: Option<f64>,
     /// How long to believe the signatures of a model without asking again.
-    #[arg(long, env = "TFBRIDGE_SIGNATURE_TTL", default_value = "60s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TFBRIDGE_SIGNATURE_TTL", default_value = "60s", value_name = "TIME", value_parser = time)]
     signature_ttl: Duration,
     /// The file with the signatures of models, for model servers that do not tell them: JSON, an
     /// object from the name of a model to what `GET /v1/models/NAME/metadata` answers, or to
@@ -110,7 +111,7 @@ fn read_signatures(path: &Path) -> Result<BTreeMap<String, Signatures>> {
 
 /// A time between two of something.
 fn interval(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let time = time(text)?;
     if time < Duration::from_millis(10) { Err("that is too often".to_owned()) } else { Ok(time) }
 }
 
