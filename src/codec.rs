@@ -24,6 +24,7 @@
 //! | [`lines`] | a predict body of a value per line, in any pieces | tensors for batches of lines, and lines back |
 //! | [`stream`] | a predict body that is still arriving | the tensor decoded so far |
 
+pub(crate) mod arrow;
 pub mod body;
 mod cast;
 pub mod catalog;

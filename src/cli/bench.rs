@@ -89,6 +89,8 @@ enum Format {
     Npy,
     /// An archive of arrays.
     Npz,
+    /// A stream of Apache Arrow.
+    Arrow,
     /// A `PredictRequest`.
     Protobuf,
     /// A table.

@@ -16,7 +16,7 @@ use super::signature::{Input, Signature, Signatures};
 use super::stream::Stream;
 use super::top_k;
 use super::writer::NanStyle;
-use super::{csv, multipart, npy, npz, octets, protobuf};
+use super::{arrow, csv, multipart, npy, npz, octets, protobuf};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::PredictResponse;
 
@@ -51,6 +51,8 @@ pub enum Form {
     Npy,
     /// As an archive of arrays.
     Npz,
+    /// As a stream of Apache Arrow.
+    Arrow,
     /// As a table.
     Csv,
     /// A line for every row.
@@ -81,7 +83,7 @@ impl Form {
         match self {
             Self::Json(format) => *format == Format::Row,
             Self::Csv | Self::Lines => true,
-            Self::Npy | Self::Npz | Self::Protobuf => false,
+            Self::Npy | Self::Npz | Self::Arrow | Self::Protobuf => false,
             Self::Top { form, .. } => form.is_row_wise(),
         }
     }
@@ -148,6 +150,7 @@ pub fn decode(
         MediaType::Multipart => multipart::decode(&given)?,
         MediaType::Npy => npy::decode(&given)?,
         MediaType::Npz => npz::decode(&given)?,
+        MediaType::Arrow => arrow::decode(&given)?,
         MediaType::Protobuf => protobuf::decode(agreement, body, rules)?,
         MediaType::Octets if octets::may_be_json(body) => {
             match decode_json(agreement, body, signatures, rules, None) {
@@ -223,6 +226,7 @@ pub(crate) fn form(reply: MediaType, format: Format) -> Form {
         MediaType::Npy => Form::Npy,
         MediaType::Csv => Form::Csv,
         MediaType::Npz => Form::Npz,
+        MediaType::Arrow => Form::Arrow,
         MediaType::Protobuf => Form::Protobuf,
         MediaType::Lines => Form::Lines,
     }
@@ -239,6 +243,7 @@ pub fn encode(form: &Form, reply: &PredictResponse, nan: NanStyle) -> Result<Enc
         Form::Json(format) => (predict::encode(&reply.outputs, *format, nan)?.into(), MediaType::Json),
         Form::Npy => (npy::encode(&reply.outputs)?, MediaType::Npy),
         Form::Npz => (npz::encode(&reply.outputs)?, MediaType::Npz),
+        Form::Arrow => (arrow::encode(&reply.outputs)?, MediaType::Arrow),
         Form::Csv => (csv::encode(&reply.outputs)?, MediaType::Csv),
         Form::Lines => (lines::encode_whole(&reply.outputs, nan)?.into(), MediaType::Lines),
         Form::Protobuf => (protobuf::encode(reply), MediaType::Protobuf),

@@ -22,6 +22,8 @@ pub enum MediaType {
     Npz,
     /// A message of the gRPC API.
     Protobuf,
+    /// A stream of Apache Arrow.
+    Arrow,
     /// A table.
     Csv,
     /// A form.
@@ -32,11 +34,12 @@ pub enum MediaType {
 
 impl MediaType {
     /// All that a request may have.
-    pub const REQUESTS: [Self; 9] = [
+    pub const REQUESTS: [Self; 10] = [
         Self::Json,
         Self::Npy,
         Self::Npz,
         Self::Protobuf,
+        Self::Arrow,
         Self::Csv,
         Self::Lines,
         Self::Multipart,
@@ -45,7 +48,8 @@ impl MediaType {
     ];
 
     /// All that a reply may have.
-    pub const REPLIES: [Self; 6] = [Self::Json, Self::Npy, Self::Npz, Self::Protobuf, Self::Csv, Self::Lines];
+    pub const REPLIES: [Self; 7] =
+        [Self::Json, Self::Npy, Self::Npz, Self::Protobuf, Self::Arrow, Self::Csv, Self::Lines];
 
     /// The name that this type is answered with, and the first of those that it is known by.
     #[must_use]
@@ -57,6 +61,7 @@ impl MediaType {
             Self::Npy => "application/x-npy",
             Self::Npz => "application/x-npz",
             Self::Protobuf => "application/x-protobuf",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
             Self::Csv => "text/csv",
             Self::Multipart => "multipart/form-data",
             Self::Lines => "application/x-ndjson",
@@ -83,6 +88,7 @@ impl MediaType {
             "application/x-protobuf" | "application/protobuf" | "application/vnd.google.protobuf" => {
                 Self::Protobuf
             }
+            "application/vnd.apache.arrow.stream" => Self::Arrow,
             "application/x-ndjson"
             | "application/ndjson"
             | "application/jsonl"

@@ -10,7 +10,7 @@ use memchr::{memchr, memchr_iter, memmem};
 use crate::codec::Limits;
 use crate::codec::media::MediaType;
 use crate::codec::signature::Signatures;
-use crate::codec::{csv, multipart, npy, npz, octets};
+use crate::codec::{arrow, csv, multipart, npy, npz, octets};
 pub(super) use tensors::{of_reply, of_tensor, of_text};
 
 /// Bodies up to this size are not looked at: every byte of them may be the worst.
@@ -46,6 +46,7 @@ pub(super) fn of_tensors(
         MediaType::Multipart => of_form(bytes, signatures),
         MediaType::Npy => npy::room(bytes, bytes.len(), widest()),
         MediaType::Npz => npz::room(bytes, widest(), limits.inflated),
+        MediaType::Arrow => arrow::room(bytes, signatures),
         // Its tensors are parts of the body.
         MediaType::Protobuf => 0,
     }

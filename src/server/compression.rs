@@ -108,7 +108,7 @@ fn mark_tag(headers: &mut HeaderMap, coding: Coding) {
 /// Whether a reply is tensors as they lie in memory: of floats gzip leaves nine parts in ten, for longer than
 /// all else takes, and many a client's library asks for it without a thought.
 fn is_dense(headers: &HeaderMap) -> bool {
-    let dense = [MediaType::Npy, MediaType::Npz, MediaType::Protobuf];
+    let dense = [MediaType::Npy, MediaType::Npz, MediaType::Protobuf, MediaType::Arrow];
     headers.get(CONTENT_TYPE).is_some_and(|name| dense.iter().any(|dense| name == dense.name()))
 }
 

@@ -1,4 +1,5 @@
-"""NumPy's own files to the bridge and back, by NumPy itself, and by npyjs where there is node.
+"""Files of NumPy and streams of Arrow to the bridge and back, by NumPy and pyarrow themselves, and by npyjs where
+there is node.
 
 The models are those of `tfbridge demo`, whose `echo` gives back what it gets, whatever its dtype.
 """
@@ -15,10 +16,12 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NPY, NPZ = "application/x-npy", "application/x-npz"
+ARROW = "application/vnd.apache.arrow.stream"
 
 # The dtypes of TensorFlow by the names of echo's signatures, and those of NumPy.
 DTYPES = {
@@ -142,6 +145,102 @@ def test_archives_come_back(demo, savez):
     assert reply["s"].tolist() == [b"x", "é".encode()]
     one = predict(demo, "signature_name=mixed&outputs=b", file.getvalue(), NPZ, NPY)
     np.testing.assert_array_equal(load(one), arrays["b"])
+
+
+def stream(table, **options):
+    """The stream of a table."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, **options) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def arrow(demo, query, values):
+    """What comes back of a column `x` as a column of Arrow."""
+    body = stream(pa.table({"x": values}))
+    return pa.ipc.open_stream(predict(demo, query, body, ARROW)).read_all()["x"]
+
+
+@pytest.mark.parametrize("name", [name for name in DTYPES if not name.startswith("complex")])
+def test_columns_come_back(demo, name):
+    """Numbers, bools and bytes, plain and as rows of two dimensions, in one batch and in several."""
+    if name == "string":
+        values = pa.array([b"", b"a\0", b"\xff"], pa.binary())
+    else:
+        values = pa.array(np.array([0, 1, 1]).astype(DTYPES[name]))
+    rows = pa.FixedSizeListArray.from_arrays(pa.concat_arrays([values, values]), 3)
+    for array in [values, values[1:], values[:0], rows, rows[1:]]:
+        expected = pa.chunked_array([array, array])
+        found = arrow(demo, f"signature_name={name}", expected)
+        assert found.num_chunks == 1 and found.to_pylist() == expected.to_pylist()
+        # No strings at all are text.
+        assert found.type == array.type or (name == "string" and len(array) == 0)
+        assert arrow(demo, f"signature_name={name}", array).to_pylist() == array.to_pylist()
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.large_binary(),
+                                  pa.binary_view(), pa.dictionary(pa.int8(), pa.string())])
+def test_text_of_every_layout(demo, kind):
+    """Those that polars and pandas have, too; text comes back as text."""
+    expected = ["a", "", "é", "a string longer than those that views hold", "a"]
+    array = pa.array(expected, pa.string()).cast(kind)
+    for values in [array, pa.chunked_array([array[:2], array[2:]])]:
+        found = arrow(demo, "signature_name=string", values)
+        assert found.type == pa.string() and found.to_pylist() == expected
+
+
+def test_rows_of_many_dimensions(demo):
+    """As nested lists or as tensors of a fixed shape; nested lists come back."""
+    cube = np.arange(2 * 3 * 4, dtype=np.int32).reshape(2, 3, 4)
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(cube)
+    lists = pa.array(cube.tolist(), pa.list_(pa.list_(pa.int32(), 4), 3))
+    for values in [tensors, lists, pa.array(cube.tolist(), pa.list_(pa.large_list(pa.int32())))]:
+        found = arrow(demo, "signature_name=int32", values)
+        assert found.type == lists.type and found.to_pylist() == cube.tolist()
+    nothing = pa.array([[], []], pa.list_(pa.int32(), 0))
+    found = arrow(demo, "signature_name=int32", nothing)
+    assert found.type == nothing.type and found.to_pylist() == [[], []]
+
+
+def test_all_columns_of_a_table(demo):
+    """What pyarrow makes by default is converted; each output is a column."""
+    table = pa.table({"a": [0.5, 1.5], "b": [7, -7], "s": ["x", "é"]})
+    reply = pa.ipc.open_stream(predict(demo, "signature_name=mixed", stream(table), ARROW)).read_all()
+    assert reply.schema == pa.schema({"a": pa.float32(), "b": pa.int64(), "s": pa.string()})
+    assert reply.to_pydict() == table.to_pydict()
+    arrays = load(predict(demo, "signature_name=mixed", stream(table), ARROW, NPZ))
+    assert arrays["b"].tolist() == [7, -7]
+    reply = predict(demo, "", b'{"instances": [[1.5, 2.5]]}', "application/json", ARROW)
+    assert pa.ipc.open_stream(reply).read_all().to_pydict() == {"x": [[1.5, 2.5]]}
+
+
+@pytest.mark.parametrize("values, expected", [
+    (pa.array([1.5, None]), "x[1]: it is null, which no tensor holds"),
+    (pa.array([[1.5], [2.5, 3.5]]), "x[1]: a list of 2 values, and others have 1"),
+    (pa.array([[[1.5]], [[None]]]), "x[1,0,0]: it is null, which no tensor holds"),
+    (pa.array([{"a": 1.5}]), "x: values of Arrow's type Struct make no tensor"),
+    (pa.array([1.5, 1e300]), "x[1]: 1" + "0" * 300 + " is not a float"),
+])
+def test_what_is_no_tensor_is_named(demo, values, expected):
+    """With its place."""
+    with pytest.raises(urllib.error.HTTPError) as error:
+        arrow(demo, "", values)
+    assert error.value.code == 400
+    assert json.load(error.value)["error"] == expected
+
+
+@pytest.mark.parametrize("body, expected", [
+    (lambda table: stream(table, options=pa.ipc.IpcWriteOptions(compression="lz4")), "batches are compressed"),
+    (lambda table: stream(table, options=pa.ipc.IpcWriteOptions(compression="zstd")), "batches are compressed"),
+    (lambda table: stream(table)[:-20], "it ends within a message"),
+    (lambda table: stream(table) + b"x", "there are 1 bytes behind its end"),
+])
+def test_what_is_no_stream_is_refused(demo, body, expected):
+    """And says why."""
+    with pytest.raises(urllib.error.HTTPError) as error:
+        predict(demo, "", body(pa.table({"x": np.arange(1000.0)})), ARROW)
+    assert error.value.code == 400
+    assert expected in json.load(error.value)["error"]
 
 
 def test_objects_are_refused(demo):

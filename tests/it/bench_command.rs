@@ -60,7 +60,9 @@ async fn every_request_is_counted_whatever_its_type() {
     let bridge = Bridge::start(models()).await;
     let server = format!("http://{}", bridge.address);
     let mut sizes = Vec::new();
-    for (format, rows) in [("json", "1"), ("npy", "3"), ("npz", "3"), ("protobuf", "3"), ("csv", "3")] {
+    for (format, rows) in
+        [("json", "1"), ("npy", "3"), ("npz", "3"), ("protobuf", "3"), ("csv", "3"), ("arrow", "3")]
+    {
         let (code, result) = measure(&[
             "half_plus_two",
             "--server",

@@ -14,8 +14,14 @@ use crate::bridge::{Bridge, models};
 use crate::client::Response;
 use crate::support::shape;
 
-const TYPES: [&str; 5] =
-    ["application/json", "application/x-npy", "application/x-npz", "application/x-protobuf", "text/csv"];
+const TYPES: [&str; 6] = [
+    "application/json",
+    "application/x-npy",
+    "application/x-npz",
+    "application/x-protobuf",
+    "text/csv",
+    "application/vnd.apache.arrow.stream",
+];
 
 /// A type that requests can have and replies cannot.
 const FORM: &str = "multipart/form-data; boundary=b";
@@ -59,7 +65,8 @@ fn tensors() -> Vec<TensorProto> {
 }
 
 fn carries(content_type: &str, dtype: DataType) -> bool {
-    content_type != "text/csv" || !matches!(dtype, DataType::DtComplex64 | DataType::DtComplex128)
+    let is_table = matches!(content_type, "text/csv" | "application/vnd.apache.arrow.stream");
+    !is_table || !matches!(dtype, DataType::DtComplex64 | DataType::DtComplex128)
 }
 
 /// A body of this type that holds a tensor as the input `x`.
@@ -70,6 +77,7 @@ fn body_of(content_type: &str, tensor: &TensorProto, signature_name: &str) -> Ve
         "application/x-npy" => Form::Npy,
         "application/x-npz" => Form::Npz,
         "text/csv" => Form::Csv,
+        "application/vnd.apache.arrow.stream" => Form::Arrow,
         FORM => {
             let array = if tensor.dtype() == DataType::DtBfloat16 {
                 b"application/json\r\n\r\n[[1.0,-0.0,3.3895314e38],[9.184e-41,Infinity,-Infinity]]".to_vec()
@@ -141,7 +149,7 @@ async fn what_goes_in_as_any_type_comes_out_as_any_other() {
             }
         }
     }
-    assert_eq!(pairs, 14 * 30 + 2 * 20);
+    assert_eq!(pairs, 14 * 42 + 2 * 20);
 }
 
 /// The strings of a tensor in either of their encodings.
@@ -192,7 +200,7 @@ async fn the_reply_is_of_the_type_that_is_wanted() {
     assert_eq!((response.status, &response.body[response.body.len() - 8..]), (200, &2_i64.to_le_bytes()[..]));
     let response = client.request("POST", path, &[("Content-Type", "application/cbor")], b"x").await;
     let expected = "these can: application/json, application/x-npy, application/x-npz, application/x-protobuf, \
-                    text/csv, application/x-ndjson, multipart/form-data, ";
+                    application/vnd.apache.arrow.stream, text/csv, application/x-ndjson, multipart/form-data, ";
     assert_eq!(response.status, 415);
     assert!(response.error().contains(expected), "{response:?}");
 }
@@ -202,7 +210,7 @@ async fn arrays_are_not_compressed() {
     let bridge = Bridge::start_with(models(), |config| config.access.compress_min_size = Some(100)).await;
     let mut client = bridge.connect().await;
     let body = format!("{{\"inputs\": {:?}}}", vec![1; 1000]);
-    for (accept, is_compressed) in TYPES.into_iter().zip([true, false, false, false, true]) {
+    for (accept, is_compressed) in TYPES.into_iter().zip([true, false, false, false, true, false]) {
         let headers = [("Accept", accept), ("Accept-Encoding", "gzip")];
         let response = client.request("POST", "/v1/models/echo:predict", &headers, body.as_bytes()).await;
         assert_eq!(response.headers.contains_key("content-encoding"), is_compressed, "{accept}");

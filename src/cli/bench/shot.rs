@@ -103,6 +103,7 @@ impl Shot {
             Format::Json => "application/json",
             Format::Npy => "application/x-npy",
             Format::Npz => "application/x-npz",
+            Format::Arrow => "application/vnd.apache.arrow.stream",
             Format::Protobuf => "application/x-protobuf",
             Format::Csv => "text/csv",
         });
@@ -250,6 +251,7 @@ fn written(described: &Described, body: Bytes, arguments: &Arguments) -> Result<
         Format::Protobuf => return Ok(message(described, &body, arguments)?.encode_to_vec().into()),
         Format::Npy => Form::Npy,
         Format::Npz => Form::Npz,
+        Format::Arrow => Form::Arrow,
         Format::Csv => Form::Csv,
     };
     let (_, outputs) = described.tensors(&body)?;

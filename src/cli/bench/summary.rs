@@ -82,6 +82,7 @@ impl Summary<'_> {
             Format::Json => "json",
             Format::Npy => "npy",
             Format::Npz => "npz",
+            Format::Arrow => "arrow",
             Format::Protobuf => "protobuf",
             Format::Csv => "csv",
         }

@@ -21,6 +21,12 @@ pub(super) fn content(name: &str, signatures: &[Named<'_>], components: &mut Com
         "examples": example::bodies(signatures),
     });
     content.insert(MediaType::Json.name().to_owned(), json);
+    add_other_requests(&mut content, signatures);
+    Value::Object(content)
+}
+
+/// Adds the types of body beside JSON that a request may have for one of these signatures.
+pub(super) fn add_other_requests(content: &mut Map<String, Value>, signatures: &[Named<'_>]) {
     let any = |is_fit: fn(&Signature) -> bool| signatures.iter().any(|(_, signature)| is_fit(signature));
     let has_one = |signature: &Signature| signature.inputs.len() == 1;
     let takes_bytes = |signature: &Signature| {
@@ -41,6 +47,7 @@ pub(super) fn content(name: &str, signatures: &[Named<'_>], components: &mut Com
         (MediaType::Npy, any(has_one), "An array of NumPy for the only input."),
         (MediaType::Npz, true, "An archive of arrays with the names of the inputs."),
         (MediaType::Protobuf, true, "A serialized `tensorflow.serving.PredictRequest`."),
+        (MediaType::Arrow, any(request::has_batch), "A stream of Apache Arrow whose columns are the inputs."),
         (
             MediaType::Octets,
             any(takes_bytes),
@@ -67,7 +74,6 @@ pub(super) fn content(name: &str, signatures: &[Named<'_>], components: &mut Com
         .collect();
     let form = json!({"type": "object", "description": "A part for each input.", "properties": parts});
     content.insert(MediaType::Multipart.name().to_owned(), json!({"schema": form}));
-    Value::Object(content)
 }
 
 /// The types of body that a reply may have.
@@ -95,6 +101,12 @@ pub(super) fn reply(
     }
     let mut content = Map::new();
     content.insert(MediaType::Json.name().to_owned(), json!({"schema": any_of(forms)}));
+    add_other_replies(&mut content, signatures);
+    Value::Object(content)
+}
+
+/// Adds the types of body beside JSON that a reply may have.
+pub(super) fn add_other_replies(content: &mut Map<String, Value>, signatures: &[Named<'_>]) {
     let any = |is_fit: fn(&Signature) -> bool| signatures.iter().any(|(_, signature)| is_fit(signature));
     let types = [
         (MediaType::Lines, any(request::has_batch), "A prediction per line."),
@@ -106,6 +118,11 @@ pub(super) fn reply(
         ),
         (MediaType::Npz, true, "All outputs as an archive of arrays."),
         (MediaType::Protobuf, true, "A serialized `tensorflow.serving.PredictResponse`."),
+        (
+            MediaType::Arrow,
+            any(|signature| signature.outputs.values().all(has_rows)),
+            "A stream of Apache Arrow whose columns are the outputs.",
+        ),
     ];
     for (media_type, is_fit, description) in types {
         if is_fit {
@@ -115,7 +132,6 @@ pub(super) fn reply(
             );
         }
     }
-    Value::Object(content)
 }
 
 /// A body that is text or bytes to all who read the document.

@@ -14,6 +14,9 @@ const BAD: &[&str] = &["400 open"];
 /// Refused as a bomb.
 const BOMB: &[&str] = &["413 open", "413 closed"];
 
+/// A stream of Apache Arrow.
+const ARROW: &str = "application/vnd.apache.arrow.stream";
+
 /// Many of something.
 const MILLION: usize = 1_000_000;
 
@@ -112,6 +115,12 @@ pub fn attacks() -> Vec<Attack> {
             };
             let field = |key: u8, value: Vec<u8>| [vec![key], varint(value.len()), value].concat();
             posted("application/x-protobuf", field(0x12, field(0x12, field(0x12, [0x12, 0].repeat(MILLION)))))
+        }),
+        attack("a stream whose message announces 4 GiB of metadata", BAD, || {
+            posted(ARROW, [&[255; 4][..], &[254, 255, 255, 255], &[0; 100]].concat())
+        }),
+        attack("a stream of nothing but the starts of messages", BAD, || {
+            posted(ARROW, [255; 4].repeat(MILLION))
         }),
         attack("a type that nobody knows", &["415 open"], || posted("application/cbor", "x".repeat(1000))),
     ]

@@ -1,0 +1,105 @@
+//! A stream as a whole: a schema, then batches of rows, with dictionaries before and between them.
+
+use arrow_ipc::{DictionaryBatch, Endianness};
+use bytes::Bytes;
+
+use super::batch::{Batch, Fault, Run};
+use super::column::Column;
+use super::layout::{Layout, Leaf};
+use super::messages::{Messages, broken};
+use super::strings::{self, Dictionaries};
+use crate::codec::dense::Dense;
+use crate::codec::limits::Limits;
+use crate::error::{Error, Result};
+
+/// The most columns: no signature has as many inputs.
+const MOST_COLUMNS: usize = 4096;
+
+/// A stream of which the schema has been read.
+#[derive(Debug)]
+pub(super) struct Table<'a> {
+    pub(super) columns: Vec<Column>,
+    pub(super) messages: Messages<'a>,
+}
+
+impl<'a> Table<'a> {
+    /// Reads the schema of a body.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if there is none, or if it has columns that are no tensors.
+    pub(super) fn open(body: &'a Bytes, most_dimensions: usize) -> Result<Self> {
+        let mut messages = Messages::new(body)?;
+        let first = messages.read()?.and_then(|(message, _)| message.header_as_schema());
+        let schema = first.ok_or_else(|| broken("it does not start with a schema"))?;
+        if schema.endianness() != Endianness::Little {
+            return Err(broken("its numbers are big-endian"));
+        }
+        let fields = schema.fields().map(|fields| fields.iter()).into_iter().flatten();
+        let mut columns = Vec::new();
+        for field in fields {
+            if columns.len() == MOST_COLUMNS {
+                return Err(broken(&format!("it has more than {MOST_COLUMNS} columns")));
+            }
+            let name = field.name().unwrap_or_default().to_owned();
+            let layout = Layout::of(field, most_dimensions)
+                .map_err(|what| Error::invalid_argument(format!("{name}: {what}")))?;
+            columns.push(Column::new(name, layout));
+        }
+        Ok(Self { columns, messages })
+    }
+
+    /// Reads all batches: a tensor for each column, in their order.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` with the column, and the place in it.
+    pub(super) fn read(mut self, limits: &Limits) -> Result<Vec<(String, Dense)>> {
+        let mut dictionaries = Dictionaries::new();
+        while let Some((message, content)) = self.messages.read()? {
+            if let Some(batch) = message.header_as_record_batch() {
+                let mut batch = Batch::new(batch, content)?;
+                for column in &mut self.columns {
+                    column.read(&mut batch, &dictionaries, limits)?;
+                }
+            } else if let Some(batch) = message.header_as_dictionary_batch() {
+                self.read_dictionary(batch, content, limits, &mut dictionaries)?;
+            } else {
+                return Err(broken("a message is neither a batch nor a dictionary"));
+            }
+        }
+        Ok(self.columns.into_iter().map(Column::into_dense).collect())
+    }
+
+    /// Reads the strings of a dictionary, in place of those it had or behind them.
+    fn read_dictionary(
+        &self,
+        batch: DictionaryBatch<'_>,
+        content: Bytes,
+        limits: &Limits,
+        dictionaries: &mut Dictionaries,
+    ) -> Result<()> {
+        let id = batch.id();
+        let coded = self.columns.iter().find_map(|column| match &column.layout.leaf {
+            Leaf::Coded { dictionary, strings, .. } if *dictionary == id => Some((column, strings)),
+            _ => None,
+        });
+        let (Some((column, leaf)), Some(data)) = (coded, batch.data()) else {
+            return Err(broken("a dictionary belongs to no column"));
+        };
+        let mut strings = if batch.isDelta() { dictionaries.remove(&id) } else { None }.unwrap_or_default();
+        let mut batch = Batch::new(data, content)?;
+        let run = Run { start: 0, count: batch.rows };
+        batch
+            .array(run)
+            .and_then(|_| {
+                strings::read(leaf, &mut batch, run, &Dictionaries::new(), limits.string_size, &mut strings)
+            })
+            .map_err(|Fault { index, what }| {
+                let place = index.map(|index| format!("[{index}]")).unwrap_or_default();
+                Error::invalid_argument(format!("{}: its dictionary{place}: {what}", column.name))
+            })?;
+        dictionaries.insert(id, strings);
+        Ok(())
+    }
+}
