@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::ValueEnum;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, Response};
 use serde_json::Value;
@@ -28,6 +29,9 @@ use super::client::{Client, ServerArguments, accepted, encoded};
 use super::target::{Description, TargetArguments, advised, type_of};
 use crate::codec::catalog::{Signature, Tensor};
 use crate::error::{Error, Result};
+
+/// The standard output as a file.
+const STANDARD_OUTPUT: &str = "/dev/stdout";
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -50,10 +54,10 @@ pub(super) struct Arguments {
     #[arg(long, requires = "file")]
     no_header: bool,
     /// What the reply is to be; JSON without this, or what the extension of `--save` says.
-    #[arg(long, value_name = "FORMAT", conflicts_with = "stream")]
+    #[arg(long, value_name = "FORMAT", conflicts_with = "stream", value_parser = Format::of_reply())]
     accept: Option<Format>,
-    /// Write the reply into this file, as it comes, in place of printing it.
-    #[arg(long, value_name = "FILE")]
+    /// Write the reply into this file, as it comes, in place of printing it; `-` is the standard output.
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().map(saved))]
     save: Option<PathBuf>,
     /// Ask for so many of the best scores in place of all.
     #[arg(long, value_name = "COUNT")]
@@ -101,14 +105,17 @@ impl Arguments {
         let failures = save.filter(|_| self.stream.is_asked_for()).map(|save| self.stream.failures(save));
         let failures = failures.as_deref();
         // In a file the two would lie over each other.
-        let summary = Path::new("/dev/stdout");
+        let summary = Path::new(STANDARD_OUTPUT);
         let summary = (failures.is_some() && self.output == OutputFormat::Json).then_some(summary);
-        for (name, path, other_name, other_path) in [
+        let values = self.inputs.iter().map(|input| given::file(input));
+        let values = values.map(|value| ("an input", value, "--save", save));
+        let pairs = [
             ("--file", file, "--save", save),
             ("--file", file, "--failures", failures),
             ("--save", save, "--failures", failures),
             ("--save", save, "the summary of --output json", summary),
-        ] {
+        ];
+        for (name, path, other_name, other_path) in pairs.into_iter().chain(values) {
             if let (Some(path), Some(other_path)) = (path, other_path)
                 && place(path).is_some_and(|it| Some(it) == place(other_path))
             {
@@ -144,10 +151,12 @@ impl Arguments {
         }
         let sent = self.send(client, request, accept).await;
         let response = sent.map_err(|error| self.about_inputs(error, signature))?;
-        if let Some(path) = &self.save {
-            return save(path, response.body());
+        match self.save.as_deref() {
+            // To open it would be to empty the file that it may be.
+            Some(path) if path == Path::new(STANDARD_OUTPUT) => print(response.body(), b""),
+            Some(path) => return save(path, response.body()),
+            None => self.print(&response, signature),
         }
-        self.print(&response, signature);
         Ok(())
     }
 
@@ -248,9 +257,7 @@ impl Arguments {
         let body = response.body();
         let is_text = self.accepted().is_none_or(|format| !format.is_binary());
         let end: &[u8] = if is_text && !body.ends_with(b"\n") { b"\n" } else { b"" };
-        // Nobody to read it is no reason to fail.
-        let mut output = std::io::stdout();
-        let _ = output.write_all(body).and_then(|()| output.write_all(end));
+        print(body, end);
     }
 
     /// Predicts for each line of a file.
@@ -330,6 +337,17 @@ fn place(path: &Path) -> Option<Place> {
         Err(_) => path.to_owned(),
     };
     Some(Place::New(beside(&path).canonicalize().ok()?, path.file_name()?.to_owned()))
+}
+
+/// Where `--save` writes to.
+fn saved(path: PathBuf) -> PathBuf {
+    if path == Path::new("-") { PathBuf::from(STANDARD_OUTPUT) } else { path }
+}
+
+/// Prints a body as it is. Nobody to read it is no reason to fail.
+fn print(body: &[u8], end: &[u8]) {
+    let mut output = std::io::stdout();
+    let _ = output.write_all(body).and_then(|()| output.write_all(end)).and_then(|()| output.flush());
 }
 
 fn save(path: &Path, body: &[u8]) -> Result<()> {

@@ -45,6 +45,37 @@ async fn a_signature_and_the_best_scores_go_with_files_and_streams() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_is_saved_where_nothing_is_lost() {
+    let bridge = Bridge::start(Models::builtin()).await;
+    let server = format!("http://{}", bridge.address);
+    let directory = tempfile::tempdir().unwrap();
+    let value = directory.path().join("x.json").display().to_string();
+    fs::write(&value, "[1.0, 5.0]").unwrap();
+    let half = ["half_plus_two", "--server", &server];
+    let given = format!("x=@{value}");
+    // The standard output is what it is, and no file of that name.
+    let printed = predict(&[&half[..], &[&given, "--save", "-"]].concat());
+    let reply: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(reply, serde_json::json!({"outputs": [[2.5], [4.5]]}));
+    let kept = directory.path().join("kept");
+    fs::write(&kept, "before\n").unwrap();
+    let appended = fs::OpenOptions::new().append(true).open(&kept).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tfbridge"));
+    command.arg("predict").args(half).args([&given, "--save", "-", "--accept", "csv"]).stdout(appended);
+    assert!(command.status().unwrap().success());
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "before\ny[0]\n2.5\n4.5\n");
+    // What is read is not written over, whatever argument names it, and a reply is never a picture.
+    for (words, expected) in [
+        ([given.as_str(), "--save", &value], "an input and --save cannot be the same file, "),
+        ([&format!("@{value}"), "--save", &value], "an input and --save cannot be the same file, "),
+        ([&given, "--accept", "image"], "possible values: json, ndjson, csv, npy, npz, arrow, protobuf"),
+    ] {
+        crate::cli::fails(&[&["predict"], &half[..], &words].concat(), 64, &[expected]);
+    }
+    assert_eq!(fs::read_to_string(&value).unwrap(), "[1.0, 5.0]");
+}
+
 #[tokio::test]
 async fn the_query_chooses_outputs_of_json_bodies_too() {
     let bridge = Bridge::start(Models::builtin()).await;

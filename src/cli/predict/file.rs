@@ -5,6 +5,7 @@ use std::io::{Read, stdin};
 use std::path::Path;
 
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::Request;
 use crate::error::{Error, Result};
@@ -25,6 +26,8 @@ pub(super) enum Format {
     Npy,
     /// An archive of arrays.
     Npz,
+    /// A stream of Apache Arrow.
+    Arrow,
     /// A serialized PredictRequest, or PredictResponse.
     Protobuf,
     /// A JPEG or PNG picture.
@@ -34,6 +37,16 @@ pub(super) enum Format {
 }
 
 impl Format {
+    /// What a reply can be.
+    const REPLIES: [Self; 7] =
+        [Self::Json, Self::Ndjson, Self::Csv, Self::Npy, Self::Npz, Self::Arrow, Self::Protobuf];
+
+    /// Reads the format of a reply.
+    pub(super) fn of_reply() -> impl TypedValueParser<Value = Self> {
+        let names = Self::REPLIES.iter().filter_map(ValueEnum::to_possible_value);
+        PossibleValuesParser::new(names).try_map(|name| Self::from_str(&name, false))
+    }
+
     /// What the extension of a file says.
     pub(super) fn of_path(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
@@ -43,6 +56,7 @@ impl Format {
             "csv" => Self::Csv,
             "npy" => Self::Npy,
             "npz" => Self::Npz,
+            "arrows" | "arrow" => Self::Arrow,
             "pb" | "protobuf" => Self::Protobuf,
             "jpg" | "jpeg" | "png" => Self::Image,
             "bin" => Self::OctetStream,
@@ -58,6 +72,7 @@ impl Format {
             Self::Csv => "text/csv",
             Self::Npy => "application/x-npy",
             Self::Npz => "application/x-npz",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
             Self::Protobuf => "application/x-protobuf",
             // What it is shows when it is read.
             Self::Image => "image/png",
@@ -145,6 +160,7 @@ mod tests {
         };
         check("a/b.JSON", Some(Format::Json));
         check("rows.jsonl", Some(Format::Ndjson));
+        check("rows.arrows", Some(Format::Arrow));
         check("cat.jpeg", Some(Format::Image));
         check("rows.txt", None);
         check("json", None);

@@ -96,6 +96,12 @@ fn named<'a>(argument: &'a str, signature: Option<&'a Signature>) -> Result<(&'a
     )))
 }
 
+/// The file that an argument names, if it names one.
+pub(super) fn file(argument: &str) -> Option<&Path> {
+    let value = argument.split_once('=').map_or(argument, |(_, value)| value);
+    argument.strip_prefix('@').or_else(|| value.strip_prefix('@')).map(Path::new)
+}
+
 /// Reads what is given for an input.
 fn read(name: &str, value: &str, tensor: Option<&Tensor>) -> Result<Given> {
     let is_string = tensor.is_some_and(|tensor| tensor.dtype == DataType::DtString);
