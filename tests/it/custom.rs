@@ -190,6 +190,24 @@ async fn other_types_of_bodies_are_read_and_written() {
     let lines = [("Content-Type", "application/x-ndjson")];
     let response = client.request("POST", "/predict", &lines, b"1.0\n2.0\n").await;
     assert_eq!((response.status, response.text()), (200, "2.5\n3.0\n"));
+    // The document says which there are.
+    let document = client.get("/openapi.json").await.json();
+    let types = |of: &str| -> Vec<String> {
+        let content = document.pointer(&format!("/paths/~1predict/post/{of}/content")).unwrap();
+        content.as_object().unwrap().keys().cloned().collect()
+    };
+    let requests = types("requestBody");
+    for name in ["application/x-ndjson", "application/x-npy", "multipart/form-data", "text/csv"] {
+        assert!(requests.iter().any(|known| known == name), "{requests:?}");
+    }
+    let replies = types("responses/200");
+    assert_eq!(replies.len(), 7, "{replies:?}");
+    for name in &replies {
+        let accept = [("Accept", name.as_str())];
+        let response = client.request("POST", "/predict", &accept, br#"{"input": [1.0]}"#).await;
+        assert_eq!((response.status, &response.headers["content-type"]), (200, name), "{}", response.text());
+    }
+    assert!(!requests.iter().any(|name| name == "application/x-protobuf"), "{requests:?}");
     for (headers, status) in [
         (("Content-Type", "application/x-protobuf"), 415),
         (("Content-Type", "application/x-yaml"), 415),

@@ -3,11 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::components::{Components, json_content};
+use super::predict;
 use super::request::{columns, entry, rows};
 use super::schema::object;
 use super::tensor::{Way, row, whole};
 use crate::codec::catalog::{Catalog, Signature};
 use crate::codec::custom::{Format, Mapping};
+use crate::codec::media::MediaType;
 use crate::codec::sample;
 use crate::codec::signature::DEFAULT_SIGNATURE;
 use crate::codec::writer::NanStyle;
@@ -28,7 +30,8 @@ pub struct CustomPath {
 }
 
 impl CustomPath {
-    /// The request's content and the reply's. Of a model that is not there, nothing is known but that both are JSON.
+    /// The request's content and the reply's. Of a model that is not there, nothing is known but that both may be
+    /// JSON.
     pub(super) fn contents(
         &self,
         catalog: &Catalog,
@@ -57,10 +60,19 @@ impl CustomPath {
             };
             request["application/json"]["example"] = value;
         }
-        (
-            request,
-            json_content(under(self.mapping.reply_key.as_ref(), self.reply(&signature, nan, components))),
-        )
+        let reply = self.reply(&signature, nan, components);
+        let mut reply = json_content(under(self.mapping.reply_key.as_ref(), reply));
+        let named = [(self.signature_name(), &signature)];
+        if let (Value::Object(request), Value::Object(reply)) = (&mut request, &mut reply) {
+            // With nothing to send there is nothing to send as anything else.
+            if !signature.inputs.is_empty() {
+                predict::add_other_requests(request, &named);
+                // Messages of the gRPC API name their model and inputs themselves.
+                request.remove(MediaType::Protobuf.name());
+            }
+            predict::add_other_replies(reply, &named);
+        }
+        (request, reply)
     }
 
     /// The mark by which pages and programs know such a route.
@@ -81,12 +93,14 @@ impl CustomPath {
         if self.mapping.signature_name.is_empty() { DEFAULT_SIGNATURE } else { &self.mapping.signature_name }
     }
 
-    /// The signature, without the inputs that are fixed.
+    /// The signature, without the inputs that are fixed and the outputs that are not asked for.
     fn signature(&self, catalog: &Catalog) -> Option<Signature> {
         let model = catalog.models.iter().find(|model| model.name == self.model)?;
         let name = self.signature_name();
         let mut signature = model.signatures.as_ref()?.get(name)?.clone();
         signature.inputs.retain(|name, _| !self.mapping.fixed.contains_key(name));
+        let wanted = &self.mapping.outputs;
+        signature.outputs.retain(|name, _| wanted.is_empty() || wanted.contains_key(name));
         Some(signature)
     }
 
@@ -108,12 +122,9 @@ impl CustomPath {
 
     fn reply(&self, signature: &Signature, nan: NanStyle, components: &mut Components) -> Value {
         let way = Way::Out(nan);
-        let is_named =
-            |name: &str| self.mapping.outputs.is_empty() || self.mapping.outputs.contains_key(name);
         let mut values: Map<_, _> = signature
             .outputs
             .iter()
-            .filter(|(name, _)| is_named(name))
             .map(|(name, tensor)| {
                 let new = self.mapping.outputs.get(name).unwrap_or(name);
                 // Either name may say that its strings are bytes.
