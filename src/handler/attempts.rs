@@ -161,7 +161,7 @@ impl Bridge {
                 result => return result.map(|(form, answer)| (known, form, answer)),
             };
             let Ok(newer) = self.signatures.refresh(target, &known, call).await else { return Err(error) };
-            let is_gone = is_pinned && error.code() == Code::NotFound;
+            let is_gone = is_pinned && is_about_model(&error);
             if !is_gone && newer.signatures == known.signatures && newer.version == known.version {
                 // It was rejected for what it is, unless the model has changed twice.
                 let may_have_changed = !is_pinned
@@ -295,6 +295,12 @@ impl Bridge {
         let encode = offload(size, &call.memory, move || encode(reply, nan));
         call.record.measure(Part::Encode, encode).await
     }
+}
+
+/// Whether it is the model that is not found, by the words that TensorFlow Serving has for it: operations of a
+/// model may miss something, too, such as a file, and will do so again.
+pub(super) fn is_about_model(error: &Error) -> bool {
+    error.code() == Code::NotFound && error.message().starts_with("Servable not found for request")
 }
 
 /// The codes of requests that may fit another version of the model.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tfbridge::proto::tensorflow::DataType;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tonic::Code;
 
 use crate::bridge::Bridge;
 use crate::load;
@@ -71,6 +72,33 @@ async fn a_model_may_get_new_versions_a_thousand_times_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_may_go_to_and_fro_between_two_versions_under_load() {
     flip(|version| 3 - version).await;
+}
+
+/// What a model misses is missing in the next attempt, too.
+#[tokio::test]
+async fn what_a_model_does_not_find_is_asked_for_no_more_than_twice() {
+    let missing = "NewRandomAccessFile failed to Create/Open: labels.txt : No such file";
+    let backend = Scripted::start(Script::Answer(Duration::ZERO)).await;
+    let bridge = Bridge::in_front_of_all(vec![backend.backend()], |_| {}).await;
+    let mut client = bridge.connect().await;
+    for (path, status) in [(PATH, 404), ("/v1/models/m/versions/1:predict", 404)] {
+        assert_eq!(client.post(path, r#"{"instances": [1]}"#).await.status, 200);
+        backend.set(Script::Fail(Code::NotFound, missing));
+        for _ in 0..3 {
+            let before = backend.state.calls.load(Ordering::Relaxed);
+            let response = client.post(path, r#"{"instances": [1]}"#).await;
+            assert_eq!((response.status, response.error().as_str()), (status, missing), "{path}");
+            let calls = backend.state.calls.load(Ordering::Relaxed) - before;
+            assert!((1..=2).contains(&calls), "{path}: {calls} calls");
+            assert_eq!(response.headers["x-attempts"], calls.to_string(), "{path}");
+        }
+        backend.set(Script::Answer(Duration::ZERO));
+    }
+    // Of lines it is an error of each, and of no other.
+    backend.set(Script::Fail(Code::NotFound, missing));
+    let lines = [("Content-Type", "application/x-ndjson")];
+    let response = client.request("POST", PATH, &lines, b"1\n2\n").await;
+    assert_eq!((response.status, response.text().matches(missing).count()), (200, 2), "{}", response.text());
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::super::admission::Turn;
-use super::super::attempts::may_be_outdated;
+use super::super::attempts::{is_about_model, may_be_outdated};
 use super::super::{Bridge, memory, offload, signature_or_default, version};
 use super::inbox::hold;
 use super::outbox::Shared;
@@ -182,7 +182,7 @@ impl Job {
                 Err(error) => error,
             };
             if may_be_outdated(&error) && !std::mem::replace(&mut has_asked, true) {
-                let is_gone = target != &self.target && error.code() == Code::NotFound;
+                let is_gone = target != &self.target && is_about_model(&error);
                 let newer = self.newer(known, call).await.or_else(|| is_gone.then(|| Arc::clone(known)));
                 if let Some(newer) = newer {
                     return Ok(Attempt::Outdated(newer));
@@ -303,5 +303,5 @@ fn is_about_values(error: &Error) -> bool {
             | Code::Internal
             | Code::Unknown
             | Code::DataLoss
-    )
+    ) || (error.code() == Code::NotFound && !is_about_model(error))
 }
