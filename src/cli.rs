@@ -222,10 +222,7 @@ async fn run_command(parsed: Parsed, command_line: CommandLine) -> Result<()> {
         Command::Bench(arguments) => bench::run(*arguments, shutdown).await,
         Command::Token(arguments) => token::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
-        Command::Completions(arguments) => {
-            completions::run(&arguments);
-            Ok(())
-        }
+        Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(arguments),
     }
 }
@@ -248,8 +245,18 @@ enum OutputFormat {
 }
 
 /// Prints to the standard output. Nobody to read it is no reason to fail.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+///
+/// # Errors
+///
+/// `UNAVAILABLE` if it is a file that cannot be written.
+fn print(text: impl AsRef<[u8]>) -> Result<()> {
+    let mut output = std::io::stdout();
+    match output.write_all(text.as_ref()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::unavailable(format!("Cannot write to the standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A filter for the log, as text.

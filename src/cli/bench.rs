@@ -141,8 +141,8 @@ pub(super) async fn run(arguments: Arguments, interrupted: impl Future<Output = 
     }
     let summary = Summary { arguments: &arguments, shot: &shot, tally: &tally, ran };
     match arguments.output {
-        OutputFormat::Json => super::print(&format!("{:#}\n", summary.to_json())),
-        OutputFormat::Text => super::print(&visible(&summary.to_string())),
+        OutputFormat::Json => super::print(format!("{:#}\n", summary.to_json()))?,
+        OutputFormat::Text => super::print(visible(&summary.to_string()).as_bytes())?,
     }
     match tally.failed() {
         0 => Ok(()),

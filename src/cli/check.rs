@@ -36,8 +36,7 @@ pub(super) fn run(
     routes: &Routes,
 ) -> Result<()> {
     if arguments.example {
-        super::print(&settings::example());
-        return Ok(());
+        return super::print(settings::example());
     }
     let file = arguments.file.or(arguments.serve.config.clone());
     let name = file.map_or("without a file".to_owned(), |file| file.display().to_string());
@@ -48,6 +47,5 @@ pub(super) fn run(
     } else {
         format!("{name}: ok\n")
     };
-    super::print(&text);
-    Ok(())
+    super::print(text)
 }

@@ -5,6 +5,7 @@
 use clap_complete::Shell;
 
 use super::command_line;
+use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -12,8 +13,8 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &Arguments) {
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command_line::command(), "tfbridge", &mut script);
-    super::print(&String::from_utf8_lossy(&script));
+    super::print(script)
 }

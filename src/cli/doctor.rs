@@ -59,7 +59,7 @@ pub(super) async fn run(arguments: Arguments, interrupted: impl Future<Output = 
             false
         }
     };
-    report.finish();
+    report.finish()?;
     let (failures, steps) = (report.failures(), report.len());
     match failures {
         _ if is_interrupted => Err(Error::new(tonic::Code::Cancelled, "Interrupted")),

@@ -37,11 +37,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     match arguments.output {
         OutputFormat::Json => {
             let json = serde_json::to_string_pretty(&model).unwrap_or_default();
-            super::print(&format!("{json}\n"));
+            super::print(format!("{json}\n"))
         }
-        OutputFormat::Text => super::print(&visible(&text(&model))),
+        OutputFormat::Text => super::print(visible(&text(&model)).as_bytes()),
     }
-    Ok(())
 }
 
 /// A model as a bridge lists it.

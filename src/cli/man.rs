@@ -25,8 +25,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let mut command = command_line::command().disable_help_subcommand(true);
     command.build();
     let Some(directory) = arguments.directory else {
-        super::print(&String::from_utf8_lossy(&page(&command)?));
-        return Ok(());
+        return super::print(page(&command)?);
     };
     let fails = |path: &Path, error: &std::io::Error| {
         Error::unavailable(format!("Cannot write {}: {error}", path.display()))

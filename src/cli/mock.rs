@@ -115,7 +115,7 @@ pub(super) async fn run(arguments: Arguments, shutdown: impl Future<Output = ()>
     let what = double.to_string();
     tracing::info!(%listen, rest = rest_listen.map(tracing::field::display), "serving {what}");
     let rest = rest_listen.map(|address| format!(", REST at http://{address}")).unwrap_or_default();
-    super::print(&format!("tfbridge mock is serving {what}: gRPC at {listen}{rest}\n"));
+    super::print(format!("tfbridge mock is serving {what}: gRPC at {listen}{rest}\n"))?;
     let Some(rest_listener) = rest_listener else { return mock::serve(listener, double, shutdown).await };
     let config = bridge_config(listen, &double);
     // The bridge goes first, since its requests are answered by the models.

@@ -43,8 +43,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         serde_json::to_value(models).map_err(|error| Error::internal(error.to_string()))?
     };
     match arguments.output {
-        OutputFormat::Json => super::print(&format!("{models:#}\n")),
-        OutputFormat::Text => super::print(&visible(&table(&models, client.name()))),
+        OutputFormat::Json => super::print(format!("{models:#}\n"))?,
+        OutputFormat::Text => super::print(visible(&table(&models, client.name())).as_bytes())?,
     }
     let texts: Vec<_> = missing.iter().map(Error::message).collect();
     if texts.is_empty() { Ok(()) } else { Err(Error::not_found(texts.join("\n"))) }

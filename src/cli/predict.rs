@@ -11,7 +11,7 @@ mod stream;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().map(saved))]
     save: Option<PathBuf>,
     /// Ask for so many of the best scores in place of all.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     top_k: Option<NonZeroUsize>,
     /// A further parameter of the request, such as `outputs=scores`, or `resize=224x224` for a picture. Repeat it
     /// for more.
@@ -153,11 +153,10 @@ impl Arguments {
         let response = sent.map_err(|error| self.about_inputs(error, signature))?;
         match self.save.as_deref() {
             // To open it would be to empty the file that it may be.
-            Some(path) if path == Path::new(STANDARD_OUTPUT) => print(response.body(), b""),
-            Some(path) => return save(path, response.body()),
+            Some(path) if path == Path::new(STANDARD_OUTPUT) => super::print(response.body()),
+            Some(path) => save(path, response.body()),
             None => self.print(&response, signature),
         }
-        Ok(())
     }
 
     /// What is sent.
@@ -246,18 +245,19 @@ impl Arguments {
         }
     }
 
-    fn print(&self, response: &Response<Bytes>, signature: Option<&Signature>) {
+    fn print(&self, response: &Response<Bytes>, signature: Option<&Signature>) -> Result<()> {
         let value = match (self.output, self.accepted()) {
             (OutputFormat::Text, None) => show::parse(response.body()),
             _ => None,
         };
         if let Some(value) = value {
-            return super::print(&show::reply(&value, signature));
+            return super::print(show::reply(&value, signature));
         }
         let body = response.body();
         let is_text = self.accepted().is_none_or(|format| !format.is_binary());
         let end: &[u8] = if is_text && !body.ends_with(b"\n") { b"\n" } else { b"" };
-        print(body, end);
+        super::print(body)?;
+        super::print(end)
     }
 
     /// Predicts for each line of a file.
@@ -344,15 +344,14 @@ fn saved(path: PathBuf) -> PathBuf {
     if path == Path::new("-") { PathBuf::from(STANDARD_OUTPUT) } else { path }
 }
 
-/// Prints a body as it is. Nobody to read it is no reason to fail.
-fn print(body: &[u8], end: &[u8]) {
-    let mut output = std::io::stdout();
-    let _ = output.write_all(body).and_then(|()| output.write_all(end)).and_then(|()| output.flush());
-}
-
 fn save(path: &Path, body: &[u8]) -> Result<()> {
     std::fs::write(path, body)
         .map_err(|error| Error::unavailable(format!("Cannot write {}: {error}", path.display())))
+}
+
+/// A number of scores.
+fn count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "a number above zero is expected".to_owned())
 }
 
 /// A name and a value.

@@ -21,7 +21,7 @@ pub(super) struct TargetArguments {
     #[arg(value_name = "MODEL", value_parser = NonEmptyStringValueParser::new())]
     pub(super) model: String,
     /// Its version; the server chooses the latest without it.
-    #[arg(long, value_name = "NUMBER", conflicts_with = "label")]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "label", value_parser = version)]
     version: Option<u64>,
     /// The label of its version, such as `stable`.
     #[arg(long, value_name = "LABEL", value_parser = NonEmptyStringValueParser::new())]
@@ -29,6 +29,12 @@ pub(super) struct TargetArguments {
     /// The signature, if it is not `serving_default`.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(super) signature: Option<String>,
+}
+
+/// The number of a version.
+fn version(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| i64::try_from(*number).is_ok());
+    number.ok_or_else(|| "a number such as 3 is expected".to_owned())
 }
 
 /// What a server tells of a version of a model.

@@ -76,6 +76,33 @@ async fn a_reply_is_saved_where_nothing_is_lost() {
     assert_eq!(fs::read_to_string(&value).unwrap(), "[1.0, 5.0]");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_printed_is_a_failure() {
+    let bridge = Bridge::start(Models::builtin()).await;
+    let server = format!("http://{}", bridge.address);
+    let run = |words: &[&str]| {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tfbridge"));
+        let output = command.args(words).env("TFBRIDGE_SERVER", &server).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+        assert!(said.contains("Cannot write to the standard output"), "{words:?}: {said}");
+    };
+    run(&["predict", "half_plus_two", "1"]);
+    run(&["predict", "half_plus_two", "1", "--output", "json"]);
+    run(&["predict", "half_plus_two", "1", "--save", "-"]);
+    run(&["models"]);
+    run(&["inspect", "echo", "--output", "json"]);
+    run(&["doctor", "half_plus_two"]);
+    run(&["completions", "bash"]);
+    run(&["check-config", "--example"]);
+    // Nobody to read it is no failure.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tfbridge"));
+    let mut child = command.arg("man").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
+
 #[tokio::test]
 async fn the_query_chooses_outputs_of_json_bodies_too() {
     let bridge = Bridge::start(Models::builtin()).await;

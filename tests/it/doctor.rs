@@ -199,6 +199,13 @@ async fn what_is_no_model_server_is_told() {
     });
     check_fails(&["--backend", &address], "protocol", &["HTTP/1.1", "no gRPC port", "8500", "--server"])
         .await;
+    // It has no list of models, and is no server of models that has none.
+    check_fails(
+        &["--server", &address],
+        "models",
+        &["/v1/models is not there: 400", "another server", "8501"],
+    )
+    .await;
 
     // A gRPC port is none of HTTP, and that of a bridge is no model server.
     let server = Server::start(Transport::Tcp, models()).await;

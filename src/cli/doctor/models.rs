@@ -17,6 +17,9 @@ use crate::cli::grpc::Grpc;
 use crate::error::{Error, Result, code_name};
 use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest};
 
+/// How TensorFlow Serving begins its answer to a path that it does not know.
+const MALFORMED: &str = "Malformed request";
+
 /// The most models that are looked at where nobody names any.
 const MOST_MODELS: usize = 32;
 
@@ -112,6 +115,15 @@ async fn list(way: &Way, has_token: bool) -> Result<Found<Vec<String>>, Not> {
     let response = response.map_err(|error| explain(&error, has_token))?;
     let status = response.status();
     if matches!(status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED) {
+        let said = accepted(response).err().unwrap_or_else(|| Error::unavailable(""));
+        if !said.message().starts_with(MALFORMED) {
+            return Err(Not::Failed(Fault::new(
+                format!("/v1/models is not there: {status}"),
+                "This is another server of HTTP: the admin port of a bridge, a web server or a proxy.",
+                "The API of a bridge, and that of TensorFlow Serving, is at port 8501. Name a model if it is one that \
+                 does not list them, as in `tfbridge doctor MODEL`.",
+            )));
+        }
         return Err(Not::Skipped(
             "the server does not list its models: name them, as in `tfbridge doctor MODEL`".to_owned(),
         ));

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cli::OutputFormat;
 use crate::cli::table::visible;
+use crate::error;
 
 /// How wide a line on a terminal is.
 const WIDTH: usize = 80;
@@ -112,6 +113,8 @@ pub(super) struct Report {
     style: Style,
     target: String,
     steps: Vec<Step>,
+    /// Whether all of it could be printed.
+    printed: error::Result<()>,
 }
 
 impl Report {
@@ -124,7 +127,7 @@ impl Report {
             OutputFormat::Text if is_plain => Style::Plain,
             OutputFormat::Text => Style::Terminal,
         };
-        Self { style, target: target.to_owned(), steps: Vec::new() }
+        Self { style, target: target.to_owned(), steps: Vec::new(), printed: Ok(()) }
     }
 
     /// Takes a step and gives what came of it, if it went well. It ends in time even if its work does not.
@@ -135,7 +138,7 @@ impl Report {
         work: impl Future<Output = Result<Found<T>, Not>>,
     ) -> Option<T> {
         if matches!(self.style, Style::Terminal) {
-            print(&format!("… {name}"));
+            self.print(&format!("… {name}"));
         }
         let start = Instant::now();
         let result = tokio::time::timeout(limit + GRACE, work).await.unwrap_or_else(|_| {
@@ -176,9 +179,9 @@ impl Report {
     fn add(&mut self, step: Step) {
         match self.style {
             Style::Json => {}
-            Style::Plain => print(&lines(&step, false)),
+            Style::Plain => self.print(&lines(&step, false)),
             // The name that stood there while the work was done goes.
-            Style::Terminal => print(&format!("\r\x1b[K{}", lines(&step, true))),
+            Style::Terminal => self.print(&format!("\r\x1b[K{}", lines(&step, true))),
         }
         self.steps.push(step);
     }
@@ -193,18 +196,29 @@ impl Report {
         self.steps.len()
     }
 
+    fn print(&mut self, text: &str) {
+        if self.printed.is_ok() {
+            self.printed = crate::cli::print(text);
+        }
+    }
+
     /// Prints what has not been printed.
-    pub(super) fn finish(&self) {
+    ///
+    /// # Errors
+    ///
+    /// `UNAVAILABLE` if not all of the report could be.
+    pub(super) fn finish(&mut self) -> error::Result<()> {
         match self.style {
             Style::Json => {
                 let is_well = self.failures() == 0;
                 let report = serde_json::json!({ "target": self.target, "ok": is_well, "steps": self.steps });
-                print(&format!("{report:#}\n"));
+                self.print(&format!("{report:#}\n"));
             }
             Style::Plain => {}
             // What was begun when it was interrupted.
-            Style::Terminal => print("\r\x1b[K"),
+            Style::Terminal => self.print("\r\x1b[K"),
         }
+        std::mem::replace(&mut self.printed, Ok(()))
     }
 }
 
@@ -262,19 +276,12 @@ fn paragraph(text: &str, is_terminal: bool) -> String {
     whole
 }
 
-fn print(text: &str) {
-    use std::io::Write as _;
-    crate::cli::print(text);
-    // The name of a step has no end of line, and nobody to read it is no reason to fail.
-    let _ = std::io::stdout().flush();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn report() -> Report {
-        Report { style: Style::Json, target: "t".to_owned(), steps: Vec::new() }
+        Report { style: Style::Json, target: "t".to_owned(), steps: Vec::new(), printed: Ok(()) }
     }
 
     #[tokio::test(start_paused = true)]

@@ -172,7 +172,7 @@ impl Job<'_> {
             let summary = json!({
                 "lines": lines, "resumed": resumed, "failed": failed, "failures": failures, "seconds": seconds,
             });
-            crate::cli::print(&format!("{summary}\n"));
+            crate::cli::print(format!("{summary}\n"))?;
         }
         progress.say(&progress::summary(lines - resumed, seconds));
         if failed > 0 {
