@@ -13,16 +13,19 @@ export function numberText(value) {
     return Math.abs(value) >= 1e6 || Math.abs(value) < 1e-4 ? value.toExponential(3) : `${Number(value.toPrecision(5))}`;
 }
 
-/// The largest scores as bars, with their places, and labels where there are any.
+/// The largest scores as bars from zero, those below it to the left, with their places, and labels where there are any.
 export function bars(scores, labels) {
     const order = scores.map((score, index) => [score, index])
         .filter(([score]) => Number.isFinite(score))
         .sort(([one, at], [other, place]) => other - one || at - place)
         .slice(0, BEST);
-    const most = Math.max(...order.map(([score]) => Math.abs(score)), Number.MIN_VALUE);
+    const shown = order.map(([score]) => score);
+    const [low, high] = [Math.min(...shown, 0), Math.max(...shown, 0)];
+    const percent = (length) => `${100 * (length / (high - low || 1))}%`;
     const row = ([score, index], rank) => {
-        const bar = element("span", { class: "bar-fill" });
-        bar.style.setProperty("--share", `${(100 * Math.abs(score)) / most}%`);
+        const bar = element("span", { class: score < 0 ? "bar-fill below" : "bar-fill" });
+        bar.style.setProperty("--from", percent(Math.min(score, 0) - low));
+        bar.style.setProperty("--share", percent(Math.abs(score)));
         const label = labels?.[index];
         return element("tr", { class: rank === 0 ? "best" : undefined },
             element("th", { scope: "row" }, label === undefined || label === "" ? `${index}` : `${label}`),
@@ -30,14 +33,15 @@ export function bars(scores, labels) {
             element("td", { class: "number" }, numberText(score)));
     };
     const rest = scores.length - order.length;
-    return element("div", {},
-        element("table", { class: "bars" },
-            element("caption", { class: "unseen" }, "The largest scores"),
-            element("thead", { class: "unseen" }, element("tr", {},
-                element("th", { scope: "col" }, labels ? "Label" : "Index"),
-                element("td", {}),
-                element("th", { scope: "col" }, "Score"))),
-            element("tbody", {}, order.map(row))),
+    const table = element("table", { class: low < 0 ? "bars around-zero" : "bars" },
+        element("caption", { class: "unseen" }, "The largest scores"),
+        element("thead", { class: "unseen" }, element("tr", {},
+            element("th", { scope: "col" }, labels ? "Label" : "Index"),
+            element("td", {}),
+            element("th", { scope: "col" }, "Score"))),
+        element("tbody", {}, order.map(row)));
+    table.style.setProperty("--zero", percent(-low));
+    return element("div", {}, table,
         rest > 0 && element("p", { class: "soft small" }, `${rest} smaller ${rest === 1 ? "one" : "ones"} not shown`));
 }
 
@@ -67,28 +71,47 @@ export function plot(values) {
         element("figcaption", { class: "soft small" }, text));
 }
 
-/// A grid of numbers, or of one or three channels of them, as an image; its range is that of the numbers.
+/// A grid of numbers, or of one, three or four channels of them, as an image. Its range is that of the numbers; a fourth
+/// channel says how opaque it is where the numbers are those of a picture.
 export function image(grid) {
     const [height, width] = [grid.length, grid[0].length];
     const channels = Array.isArray(grid[0][0]) ? grid[0][0].length : 0;
     const numbers = grid.flat(channels ? 2 : 1);
     const low = numbers.reduce((one, other) => (other < one ? other : one), Infinity);
     const high = numbers.reduce((one, other) => (other > one ? other : one), -Infinity);
-    const [from, to] = low >= 0 && high <= 1 ? [0, 1] : low >= 0 && high <= 255 && high > 1 ? [0, 255] : [low, high];
+    const usual = low >= 0 && high <= 255 ? [0, high <= 1 ? 1 : 255] : undefined;
+    const [from, to] = usual ?? [low, high];
     const canvas = element("canvas", { width, height, class: "pixels", role: "img" });
+    sized(canvas, width, height);
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(width, height);
     const each = channels || 1;
     for (let at = 0; at < width * height; at += 1) {
-        for (let channel = 0; channel < 3; channel += 1) {
-            const value = numbers[at * each + (each >= 3 ? channel : 0)];
-            pixels.data[at * 4 + channel] = (255 * (value - from)) / (to - from || 1);
-        }
-        pixels.data[at * 4 + 3] = 255;
+        const byte = (channel) => (255 * (numbers[at * each + channel] - from)) / (to - from || 1);
+        for (let channel = 0; channel < 3; channel += 1) pixels.data[at * 4 + channel] = byte(each >= 3 ? channel : 0);
+        pixels.data[at * 4 + 3] = each === 4 && usual ? byte(3) : 255;
     }
     context.putImageData(pixels, 0, 0);
     const size = `${height} × ${width}${channels ? ` × ${channels}` : ""}`;
     const text = `${size}, from ${numberText(low)} to ${numberText(high)}`;
     canvas.setAttribute("aria-label", `A picture of ${text}`);
     return element("figure", { class: "picture" }, canvas, element("figcaption", { class: "soft small" }, text));
+}
+
+/// Tells the sheet how wide a picture is for its height, so that a tall one is not drawn larger than the page.
+const sized = (view, width, height) => view.style.setProperty("--ratio", width / height);
+
+/// A PNG or JPEG in base64 as an image, or undefined for what does not begin like one.
+export function encoded(text) {
+    const begin = typeof text === "string" && /^(iVBORw0KGgo|\/9j\/)/.exec(text)?.[0];
+    if (!begin) return undefined;
+    const caption = element("figcaption", { class: "soft small" });
+    const onload = () => {
+        sized(view, view.naturalWidth, view.naturalHeight);
+        caption.textContent = `${view.naturalHeight} × ${view.naturalWidth}`;
+    };
+    const onerror = () => caption.parentNode.replaceChildren("It begins like a picture, but cannot be shown as one.");
+    const src = `data:image/${begin === "/9j/" ? "jpeg" : "png"};base64,${text}`;
+    const view = element("img", { class: "pixels", alt: "The picture of the reply", src, onload, onerror });
+    return element("figure", { class: "picture" }, view, caption);
 }

@@ -23,6 +23,15 @@ function single(text) {
     return `'${inner}'`;
 }
 
+/// A string of Go in double quotes. Go refuses byte order marks in its source, and those who read it do not see other
+/// characters of their kind.
+function escaped(text) {
+    return quoted(text).replace(/\p{Cf}/gu, (character) => {
+        const digits = character.codePointAt(0).toString(16);
+        return character.length > 1 ? `\\U${digits.padStart(8, "0")}` : `\\u${digits.padStart(4, "0")}`;
+    });
+}
+
 /// The tree of a body if it is JSON, and whether the languages' own writers make the same of it: no integer is rounded,
 /// no name comes twice, and in JavaScript no `1.0` becomes a `1`.
 function read(text) {
@@ -100,7 +109,8 @@ function javascript({ url, type, text, file, needsToken }) {
     lines.push(`const response = await fetch(${quoted(url)}, {`, '  method: "POST",', "  headers: {");
     if (needsToken) lines.push("    Authorization: `Bearer ${process.env.TOKEN}`,");
     lines.push(`    "Content-Type": ${quoted(type)},`, "  },", `  ${value ?? "body"},`, "});");
-    lines.push("console.log(await response.json());");
+    // Parsed, lists in lists would be printed as `[Array]`, integers rounded, and NaN refused.
+    lines.push("console.log(await response.text());");
     return lines.join("\n");
 }
 
@@ -108,7 +118,7 @@ function go({ url, type, text, file, needsToken }) {
     const isFile = file !== undefined;
     const body = isFile ? "" : line({ text });
     // A raw string has everything but its own quote and carriage returns.
-    const literal = /[`\r\0]|\p{Cf}/u.test(body) ? quoted(body) : `\`${body}\``;
+    const literal = /[`\r\0]|\p{Cf}/u.test(body) ? escaped(body) : `\`${body}\``;
     const imports = ["fmt", "io", "net/http", ...(isFile || needsToken ? ["os"] : []), ...(isFile ? [] : ["strings"])];
     const stop = ["\tif err != nil {", "\t\tpanic(err)", "\t}"];
     return [
@@ -119,11 +129,11 @@ function go({ url, type, text, file, needsToken }) {
         ")",
         "",
         "func main() {",
-        ...(isFile ? [`\tbody, err := os.Open(${quoted(file)})`, ...stop] : [`\tbody := strings.NewReader(${literal})`]),
-        `\trequest, err := http.NewRequest("POST", ${quoted(url)}, body)`,
+        ...(isFile ? [`\tbody, err := os.Open(${escaped(file)})`, ...stop] : [`\tbody := strings.NewReader(${literal})`]),
+        `\trequest, err := http.NewRequest("POST", ${escaped(url)}, body)`,
         ...stop,
         ...(needsToken ? ['\trequest.Header.Set("Authorization", "Bearer "+os.Getenv("TOKEN"))'] : []),
-        `\trequest.Header.Set("Content-Type", ${quoted(type)})`,
+        `\trequest.Header.Set("Content-Type", ${escaped(type)})`,
         "\tresponse, err := http.DefaultClient.Do(request)",
         ...stop,
         "\tdefer response.Body.Close()",
@@ -131,5 +141,7 @@ function go({ url, type, text, file, needsToken }) {
         ...stop,
         "\tfmt.Println(response.Status, string(reply))",
         "}",
+        // Where gofmt wants a file to end.
+        "",
     ].join("\n");
 }

@@ -11,6 +11,8 @@ export function filePlace(signature, signatureName, change) {
     const names = inputsForFiles(signature.inputs);
     if (names.length === 0) return undefined;
     const takesPixels = names.some((name) => !isString(signature.inputs[name]));
+    // A file that is the body leaves no place for the values of other inputs.
+    const isAlone = Object.keys(signature.inputs).length === 1;
     const state = { file: undefined, input: names[0], isWhole: false, scale: "0 to 255", sides: undefined };
     const picker = element("input", { type: "file", id: newId(), class: "unseen", onchange: () => take(picker.files[0]) });
     const takesBytes = names.some((name) => isString(signature.inputs[name]));
@@ -57,7 +59,7 @@ export function filePlace(signature, signatureName, change) {
         const tensor = signature.inputs[state.input];
         const pixels = pixelsOf(tensor);
         state.sides = pixels && sidesFor(pixels, state.file.bitmap);
-        state.isWhole = Boolean(pixels?.isDecoded && isPicture() && names.length === Object.keys(signature.inputs).length && names.length === 1);
+        state.isWhole = Boolean(isAlone && pixels?.isDecoded && isPicture());
         if (isFloat(tensor)) state.scale = "0 to 1";
         else state.scale = "0 to 255";
         show();
@@ -102,7 +104,7 @@ export function filePlace(signature, signatureName, change) {
             },
         }, names.filter((name) => isString(signature.inputs[name]) || file.bitmap)
             .map((name) => element("option", { value: name, selected: name === input }, name))));
-        const isDecodable = isString(tensor) || (pixels?.isDecoded && isPicture());
+        const isDecodable = isAlone && (isString(tensor) || (pixels?.isDecoded && isPicture()));
         const ways = isDecodable && radios("Send it as",
             [[false, pixels ? "numbers in JSON" : "base64 in JSON"], [true, "the file itself"]], state.isWhole, set("isWhole"),
             { isLegendSeen: true });
@@ -150,7 +152,8 @@ export function filePlace(signature, signatureName, change) {
             if (!state.file || !state.isWhole) return undefined;
             const { file, input, sides, scale } = state;
             const named = signatureName === DEFAULT_SIGNATURE ? undefined : signatureName;
-            const query = queryFor(input, signature.inputs, named, pixelsOf(signature.inputs[input]), sides, scale);
+            const tensor = signature.inputs[input];
+            const query = queryFor(tensor, named, pixelsOf(tensor), sides, scale);
             return { name: file.name, type: file.type, bytes: file.bytes, query };
         },
     };

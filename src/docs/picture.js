@@ -39,8 +39,7 @@ export async function open(file) {
     const type = sniff(bytes);
     const opened = { name: file.name || "file", bytes, type, bitmap: undefined };
     try {
-        // The bridge does not look at the orientation either.
-        opened.bitmap = await createImageBitmap(new Blob([bytes]), { imageOrientation: "none" });
+        opened.bitmap = await createImageBitmap(new Blob(unturned(bytes, type)));
     } catch {
         // It is no picture that this browser knows.
     }
@@ -51,6 +50,34 @@ function sniff(bytes) {
     const begins = (...start) => start.every((byte, at) => bytes[at] === byte);
     if (begins(0x89, 0x50, 0x4e, 0x47)) return "image/png";
     return begins(0xff, 0xd8, 0xff) ? "image/jpeg" : "application/octet-stream";
+}
+
+/// The parts of a picture's file without those that tell how to turn it: the bridge does not turn pictures, and browsers
+/// do whatever they are asked.
+function unturned(bytes, type) {
+    const view = new DataView(bytes.buffer);
+    const text = (at, length) => String.fromCharCode(...bytes.subarray(at, at + length));
+    const parts = [];
+    let from = 0;
+    const leaveOut = (at, end) => {
+        parts.push(bytes.subarray(from, at));
+        from = end;
+    };
+    if (type === "image/png") {
+        // A chunk is the length of its data, a name, the data and a checksum.
+        for (let at = 8, end; at + 8 <= bytes.length; at = end) {
+            end = at + 12 + view.getUint32(at);
+            if (text(at + 4, 4) === "eXIf") leaveOut(at, end);
+        }
+    } else if (type === "image/jpeg") {
+        // A segment is a marker of two bytes, before which there may be more of FF, and its length. The scan (FFDA)
+        // ends them.
+        for (let at = 2, end; at + 4 <= bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda; at = end) {
+            end = bytes[at + 1] === 0xff ? at + 1 : at + 2 + view.getUint16(at + 2);
+            if (bytes[at + 1] === 0xe1 && text(at + 4, 6) === "Exif\0\0") leaveOut(at, end);
+        }
+    }
+    return [...parts, bytes.subarray(from)];
 }
 
 /// The sides that a picture gets for an input.
@@ -94,14 +121,13 @@ export function base64(bytes) {
     return btoa(parts.join(""));
 }
 
-/// The query with which the bridge decodes the file for an input.
-export function queryFor(name, inputs, signatureName, pixels, sides, scale) {
+/// The query with which the bridge decodes the file for the only input of a signature.
+export function queryFor(tensor, signatureName, pixels, sides, scale) {
     const query = new URLSearchParams();
     if (signatureName) query.set("signature_name", signatureName);
-    if (Object.keys(inputs).length > 1) query.set("input", name);
     if (pixels) {
         query.set("resize", `${sides.height}x${sides.width}`);
-        if (isFloat(inputs[name])) Object.entries(SCALES[scale].query).forEach(([key, value]) => query.set(key, value));
+        if (isFloat(tensor)) Object.entries(SCALES[scale].query).forEach(([key, value]) => query.set(key, value));
     }
     const text = query.toString().replaceAll("%2F", "/");
     return text ? `?${text}` : "";

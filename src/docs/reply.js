@@ -1,7 +1,7 @@
 // A reply: its status and times, what it says as bars, lines and pictures, and its JSON.
 
 import { errorOf, textOf } from "./api.js";
-import { bars, image, numberText, plot } from "./charts.js";
+import { bars, encoded, image, numberText, plot } from "./charts.js";
 import { bytesText, copyButton, element, radios, saveButton } from "./dom.js";
 import { indented, parse, toValue } from "./json.js";
 
@@ -154,11 +154,13 @@ function isGrid(value) {
     if (value.length * value[0].length > 4e6 || !areAlike(value)) return false;
     const depth = Array.isArray(value[0][0]) ? value[0][0].length : 0;
     if (depth === 0) return value.every(isNumbers);
-    return [1, 3].includes(depth) && value.every((row) => row.every((pixel) => isNumbers(pixel) && pixel.length === depth));
+    return [1, 3, 4].includes(depth) && value.every((row) => row.every((pixel) => isNumbers(pixel) && pixel.length === depth));
 }
 
 function outputView(name, output, row) {
     const titled = (...views) => element("div", { class: "output" }, name && element("p", { class: "output-name" }, name), views);
+    const drawn = encoded(output?.b64 ?? output);
+    if (drawn) return titled(drawn);
     // Integers beyond 53 bits are rounded here; the JSON has them as they are.
     if (Number.isInteger(output) && !Number.isSafeInteger(output)) return undefined;
     if (typeof output === "number" || typeof output === "string" || typeof output === "boolean") {

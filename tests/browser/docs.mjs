@@ -7,9 +7,8 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
-import { inspect } from "node:util";
 import { directory as made, startBridge, startBrowser, stopBridges, tfbridgeSays } from "./harness.mjs";
-import { catalog, openapi, png, scores } from "./scenes.mjs";
+import { catalog, openapi, painted, png, scores, turnedJpeg, turnedPng } from "./scenes.mjs";
 
 /// The whole run.
 const MAX_SECONDS = 240;
@@ -102,8 +101,7 @@ async function runAll(page, reply, environment = {}) {
     assert.deepEqual(JSON.parse(printed("sh", ["-c", `${curl} --silent --show-error`], environment)), reply, curl);
     const javascript = join(directory, "copied.mjs");
     writeFileSync(javascript, await copied(page, "JavaScript"));
-    const options = { depth: 2, colors: false };
-    assert.equal(printed("node", [javascript], environment).trim(), inspect(reply, options));
+    assert.deepEqual(JSON.parse(printed("node", [javascript], environment)), reply);
     if (spawnSync("python3", ["-c", "import requests"]).status === 0) {
         const python = await copied(page, "Python");
         const program = `${python}\nimport json\nprint(json.dumps(response.json()))`;
@@ -115,6 +113,12 @@ async function runAll(page, reply, environment = {}) {
         writeFileSync(join(directory, "copied.go"), go);
         assert.equal(printed("gofmt", ["-l", "copied.go"]), "", go);
     }
+}
+
+/// Whether a box lies in another one.
+function isWithin(inner, outer) {
+    const [right, bottom] = [inner.x + inner.width, inner.y + inner.height];
+    return inner.x >= outer.x && inner.y >= outer.y && right <= outer.x + outer.width && bottom <= outer.y + outer.height;
 }
 
 /// Serious faults for those who hear the page, or see little of it.
@@ -138,6 +142,7 @@ async function scene(page) {
     await page.route("**/v1/models", json(catalog));
     await page.route("**/openapi.json", json(openapi));
     await page.route(isScoring, json(scores));
+    await page.route((url) => url.pathname.endsWith("/paint:predict"), json(painted));
     await page.route("**/predict-digit", json({ digit: 7 }));
 }
 
@@ -203,13 +208,89 @@ await check("a picture that is dropped comes back as it was", async () => {
     await screenshot(page, "picture");
     isClean(page);
 });
+await check("a photo that a camera has turned goes to the model as the bridge reads it", async () => {
+    const page = await openPage(open, "#model=paint", DESKTOP, scene);
+    // Red on the left and blue on the right.
+    const plain = png(320, 240, (x) => (x < 160 ? [255, 0, 0] : [0, 0, 255]));
+    const jpeg = await page.evaluate(async (bytes) => {
+        const bitmap = await createImageBitmap(new Blob([new Uint8Array(bytes)]));
+        const canvas = new OffscreenCanvas(320, 240);
+        canvas.getContext("2d").drawImage(bitmap, 0, 0);
+        const blob = await canvas.convertToBlob({ type: "image/jpeg" });
+        return [...new Uint8Array(await blob.arrayBuffer())];
+    }, [...plain]);
+    for (const [mimeType, buffer] of [["image/jpeg", turnedJpeg(Buffer.from(jpeg))], ["image/png", turnedPng(plain)]]) {
+        await page.locator("input[type=file]").setInputFiles({ name: mimeType.replace("/", "."), mimeType, buffer });
+        await page.locator(".file-facts:has-text('168 × 224')").waitFor();
+        const corner = await page.locator(".preview canvas").evaluate((canvas) =>
+            [...canvas.getContext("2d").getImageData(0, 167, 1, 1).data]);
+        assert.ok(corner[0] > 240 && corner[2] < 15, `${corner}`);
+        const sent = page.waitForRequest((request) => request.method() === "POST");
+        await page.getByRole("button", { name: "Send" }).click();
+        assert.equal(new URL((await sent).url()).search, "?resize=168x224");
+        assert.deepEqual((await sent).postDataBuffer(), buffer);
+        const address = `http://${open}/v1/models/echo:predict?signature_name=uint8`;
+        const answer = await fetch(address, { method: "POST", headers: { "Content-Type": mimeType }, body: buffer });
+        const [rows] = (await answer.json()).predictions;
+        assert.deepEqual([rows.length, rows[0].length, rows[239][0][0] > 240], [240, 320, true]);
+        await page.getByRole("button", { name: "Remove" }).click();
+    }
+    isClean(page);
+});
+await check("a tall picture is seen whole, and is not the body where there are other inputs", async () => {
+    const page = await openPage(open, "#model=paint&signature=guided", DESKTOP, scene);
+    const picture = { name: "tall.png", mimeType: "image/png", buffer: png(20, 90, (x, y) => [x * 12, y * 2, 90]) };
+    await page.locator("input[type=file]").setInputFiles(picture);
+    const inner = await page.locator(".preview canvas").boundingBox();
+    const outer = await page.locator(".preview").boundingBox();
+    assert.ok(isWithin(inner, outer), `${JSON.stringify(inner)} of ${JSON.stringify(outer)}`);
+    const itself = page.getByRole("radio", { name: "the file itself" });
+    assert.equal(await itself.count(), 0);
+    const sent = page.waitForRequest((request) => request.method() === "POST");
+    await page.getByRole("button", { name: "Send" }).click();
+    assert.deepEqual(Object.keys((await sent).postDataJSON().instances[0]), ["image", "strength"]);
+    await page.goto(`http://${open}/docs#model=echo&signature=mixed`);
+    await page.locator(".address:has-text('echo')").waitFor();
+    await page.locator("input[type=file]").setInputFiles(picture);
+    await page.locator(".preview canvas").waitFor();
+    await page.getByLabel("For the input").selectOption("s");
+    assert.equal(await itself.count(), 0);
+    isClean(page);
+});
+await check("scores below zero, pictures as bytes, with alpha and tall ones", async () => {
+    const page = await openPage(open, "#model=paint", DESKTOP, scene);
+    await page.getByRole("button", { name: "Send" }).click();
+    await page.locator(".output").first().waitFor();
+    const output = (name) => page.locator(`.output:has(.output-name:text-is("${name}"))`);
+    const fills = (name) => output(name).locator(".bar-fill").evaluateAll((all) => all.map((bar) => {
+        const { left, right } = bar.getBoundingClientRect();
+        return { left: Math.round(left), right: Math.round(right) };
+    }));
+    // The bars are on both sides of one line.
+    const [two, one, none, minus] = await fills("logits");
+    assert.deepEqual([two.left, one.left, minus.right], [none.left, none.left, none.left]);
+    assert.ok(two.right > one.right && minus.left < none.left);
+    const below = await fills("logs");
+    assert.deepEqual(new Set(below.map(({ right }) => right)).size, 1);
+    assert.ok(below[0].left > below[1].left && below[1].left > below[2].left);
+    const tall = await output("tall").locator(".pixels").boundingBox();
+    assert.ok(tall.height < 450 && tall.width > 10, JSON.stringify(tall));
+    const alpha = await output("mask").locator("canvas").evaluate((canvas) => [...canvas.getContext("2d").getImageData(1, 0, 1, 1).data]);
+    assert.deepEqual(alpha, [0, 255, 0, 51]);
+    await output("photo").locator("figcaption:has-text('30 × 40')").waitFor();
+    await output("broken").locator("figure:has-text('cannot be shown')").waitFor();
+    await isAccessible(page);
+    await screenshot(page, "outputs");
+    isClean(page);
+});
 await check("a file for an input of bytes, in JSON and as the body", async () => {
     const picture = png(2, 2, () => [1, 2, 3]);
-    writeFileSync(join(directory, "it's.png"), picture);
+    writeFileSync(join(directory, "it's\ufeff.png"), picture);
     const page = await openPage(open, "#model=echo&signature=bytes");
-    await page.locator("input[type=file]").setInputFiles(join(directory, "it's.png"));
+    await page.locator("input[type=file]").setInputFiles(join(directory, "it's\ufeff.png"));
     const expected = { predictions: [{ b64: picture.toString("base64") }] };
     assert.deepEqual(await send(page), expected);
+    await page.locator("figcaption:has-text('2 × 2')").waitFor();
     await page.getByRole("radio", { name: "the file itself" }).check();
     assert.deepEqual(await send(page), expected);
     await runAll(page, expected);
@@ -220,16 +301,27 @@ await check("the code answers as the page did, whatever is in the body", async (
     for (const text of [
         '{"signature_name": "mixed", "inputs": {"a": 0.1, "b": 12, "s": "it\'s \\"naïve\\" \\\\ $HOME `x`\\n%s 😀"}}',
         '{"signature_name": "mixed",\n\n "instances": [{"a": 1.0, "b": -7, "s": "@x"},\n {"a": 1e3, "b": 0, "s": ""}]}',
+        '{"signature_name": "string", "inputs": ["a byte order mark \ufeff, a word joiner \u2060, a tag \u{e0041}"]}',
+        '{"signature_name": "float", "instances": [[[[[1.5]]]]]}',
     ]) {
         await page.locator("textarea.body").fill(text);
         await runAll(page, await send(page));
     }
-    // Beyond what JavaScript can count.
+    // Beyond what JavaScript can count, and what JSON cannot say.
     await page.locator("textarea.body").fill('{"signature_name": "int64", "inputs": [9007199254740993]}');
     await page.getByRole("button", { name: "Send" }).click();
     await page.locator(".reply .json:has-text('9007199254740993')").waitFor();
     for (const language of ["curl", "Python", "JavaScript", "Go"]) {
         assert.ok((await copied(page, language)).includes("9007199254740993"), language);
+    }
+    for (const [body, reply] of [
+        ['{"signature_name": "int64", "inputs": [9007199254740993]}', /\b9007199254740993\b/],
+        ['{"signature_name": "float", "inputs": [NaN]}', /\bNaN\b/],
+    ]) {
+        await page.locator("textarea.body").fill(body);
+        const javascript = join(directory, "copied.mjs");
+        writeFileSync(javascript, await copied(page, "JavaScript"));
+        assert.match(printed("node", [javascript]), reply);
     }
     isClean(page);
 });

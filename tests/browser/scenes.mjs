@@ -35,6 +35,24 @@ export const catalog = {
                 },
             },
         },
+        {
+            name: "paint",
+            state: "AVAILABLE",
+            version: "1",
+            versions: [available("1")],
+            signatures: {
+                serving_default: {
+                    method_name: "tensorflow/serving/predict",
+                    inputs: { image: tensor("DT_UINT8", [-1, -1, -1, 3]) },
+                    outputs: {},
+                },
+                guided: {
+                    method_name: "tensorflow/serving/predict",
+                    inputs: { image: tensor("DT_UINT8", [-1, -1, -1, 3]), strength: tensor("DT_FLOAT", [-1]) },
+                    outputs: {},
+                },
+            },
+        },
         { name: "gone", state: "UNKNOWN", versions: [], signatures: null, error: "Could not find any versions of model gone" },
     ],
     routes: [{ path: "/predict-digit", model: "resnet" }],
@@ -82,6 +100,33 @@ export function png(width, height, colour) {
     const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
     return Buffer.concat([signature, chunk("IHDR", head), chunk("IDAT", deflateSync(Buffer.from(lines))), chunk("IEND", Buffer.alloc(0))]);
 }
+
+/// An answer with scores of all signs and pictures of all kinds.
+export const painted = {
+    predictions: [
+        {
+            logits: [-3, 0, 1, 2],
+            logs: [-0.25, -1.5, -4],
+            mask: [[[1, 0, 0, 1], [0, 1, 0, 0.2]], [[0, 0, 1, 0.5], [1, 1, 1, 0]]],
+            photo: { b64: png(40, 30, (x, y) => [x * 6, y * 8, 90]).toString("base64") },
+            broken: { b64: "/9j/AAAA" },
+            tall: Array.from({ length: 224 }, (_, y) => Array.from({ length: 9 }, (_, x) => y * x)),
+        },
+    ],
+};
+
+/// What says in Exif that a picture is to be turned by a quarter: a list of one entry.
+const turn = Buffer.from("4d4d002a00000008" + "0001" + "011200030000000100060000" + "00000000", "hex");
+
+/// A JPEG that says so.
+export function turnedJpeg(jpeg) {
+    const content = Buffer.concat([Buffer.from("Exif\0\0"), turn]);
+    const head = Buffer.from([0xff, 0xe1, 0, content.length + 2]);
+    return Buffer.concat([jpeg.subarray(0, 2), head, content, jpeg.subarray(2)]);
+}
+
+/// A PNG that says so, behind the chunk of its size.
+export const turnedPng = (png) => Buffer.concat([png.subarray(0, 33), chunk("eXIf", turn), png.subarray(33)]);
 
 function chunk(type, data) {
     const content = Buffer.concat([Buffer.from(type), data]);
