@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::sync::oneshot;
 
-use super::serve::{AdminAddress, ApiArguments, admin_address};
+use super::serve::{AdminAddress, ApiArguments, admin_address, socket_address};
 use crate::Listeners;
 use crate::config::{Backend, UpstreamConfig};
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ use crate::mock::{self, Models};
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The address to serve the REST API on.
-    #[arg(long, env = "TFBRIDGE_LISTEN", default_value = "127.0.0.1:8501", value_name = "ADDRESS")]
+    #[arg(long, env = "TFBRIDGE_LISTEN", default_value = "127.0.0.1:8501", value_name = "ADDRESS", value_parser = socket_address)]
     listen: SocketAddr,
     /// The address of the admin port, with health, state and metrics, or `unix:/PATH`; `off` for none.
     #[arg(long, env = "TFBRIDGE_ADMIN_LISTEN", default_value = "off", value_name = "ADDRESS", value_parser = admin_address)]

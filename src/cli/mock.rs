@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::serve::socket_address;
 use crate::Listeners;
 use crate::config::{Backend, Config};
 use crate::error::{Error, Result};
@@ -18,10 +19,10 @@ use crate::mock::{self, Delay, Double, FailCode, Faults, Models, Options, Probab
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The address to serve gRPC on. Port 0 is any that is free.
-    #[arg(long, env = "TFBRIDGE_MOCK_LISTEN", default_value = "127.0.0.1:8500", value_name = "ADDRESS")]
+    #[arg(long, env = "TFBRIDGE_MOCK_LISTEN", default_value = "127.0.0.1:8500", value_name = "ADDRESS", value_parser = socket_address)]
     listen: SocketAddr,
     /// The address to serve the REST API on, such as 127.0.0.1:8501; nowhere without it.
-    #[arg(long, env = "TFBRIDGE_MOCK_REST_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "TFBRIDGE_MOCK_REST_LISTEN", value_name = "ADDRESS", value_parser = socket_address)]
     rest_listen: Option<SocketAddr>,
     /// The models: a directory with one SavedModel (`VERSION/saved_model.pb`) or with several
     /// (`NAME/VERSION/saved_model.pb`), a `models.config` of TensorFlow Serving, or a file in TOML that

@@ -1,6 +1,7 @@
 //! `tfbridge serve`: the bridge in front of a model server.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -273,6 +274,13 @@ const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time > LONGEST_TIME { Err("a time of at most 365 days is expected".to_owned()) } else { Ok(time) }
+}
+
+/// An address to listen at.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "an address and a port are expected, such as 127.0.0.1:8500 or [::1]:8500; names are not looked up".to_owned()
+    })
 }
 
 /// A time limit that there must be: some clients would never end.
