@@ -42,7 +42,7 @@ def backend():
         ROOT / "target" / "serving-venv" / "bin" / "python")
     server = subprocess.Popen(
         [python, ROOT / "tests" / "serving" / "server.py",
-         "--exit-with-stdin", "--max-seconds", "900"],
+         "--exit-with-stdin", "--max-seconds", "2400"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         stderr=subprocess.DEVNULL)
     yield server.stdout.readline().split()[-1]
