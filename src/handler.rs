@@ -205,6 +205,7 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + 'static,
     {
+        let request = if route.takes_body() { request } else { body::without(request).await };
         match route {
             Route::Predict(target) => self.predict(&self.meant(target), request, call).await,
             Route::Classify(target) => self.classify(&self.meant(target), request, call).await,

@@ -103,6 +103,32 @@ impl Route {
         }
     }
 
+    /// Whether the body of a request means something.
+    #[must_use]
+    pub fn takes_body(&self) -> bool {
+        match self {
+            Self::Predict(_)
+            | Self::Classify(_)
+            | Self::Regress(_)
+            | Self::MultiInference(_)
+            | Self::Infer(_)
+            | Self::Custom(_)
+            | Self::Invoke(_) => true,
+            Self::Models
+            | Self::OpenApi(_)
+            | Self::Status(_)
+            | Self::Metadata(_)
+            | Self::ModelMetadata(_)
+            | Self::ModelReady(_)
+            | Self::ServerMetadata
+            | Self::ServerLive
+            | Self::ServerReady
+            | Self::Preflight
+            | Self::Metrics
+            | Self::Ping => false,
+        }
+    }
+
     /// The model that it is about, if it is about one.
     #[must_use]
     pub fn target(&self) -> Option<&Target> {

@@ -335,6 +335,20 @@ where
     }
 }
 
+/// A request whose body means nothing, once that has come: one that is still on its way when the answer has gone
+/// would end the connection, and with it the next request of a client that was told nothing of that.
+pub(super) async fn without<B>(request: Request<B>) -> Request<B>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+{
+    if waits(&request) {
+        return request;
+    }
+    let (head, mut body) = request.into_parts();
+    discard_rest(&mut body).await;
+    Request::from_parts(head, body)
+}
+
 /// Whether the client waits to be asked for its body. With HTTP/2 it does not wait here.
 pub(crate) fn waits<B>(request: &Request<B>) -> bool {
     let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");

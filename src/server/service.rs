@@ -167,12 +167,16 @@ async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> 
     let (mut response, memory, stream) = match (preflight, file) {
         (Some(response), _) => {
             exchange.verb = "preflight";
+            body::discard(request).await;
             (response, None, None)
         }
         (None, Some(file)) => {
             exchange.verb = "docs";
             let response = match file {
-                Ok(response) => response,
+                Ok(response) => {
+                    body::discard(request).await;
+                    response
+                }
                 Err(error) => refuse(request, &error).await,
             };
             (response, None, None)

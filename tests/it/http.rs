@@ -1,10 +1,14 @@
 //! The recorded requests of TensorFlow Serving (`tests/fixtures/vectors/http*.json`), over one
 //! keep-alive connection to a bridge in front of the mock.
 
+use std::time::Duration;
+
 use base64_simd::STANDARD as BASE64;
 use http::Method;
 use serde_json::Value;
 use tfbridge::route::{self, Route, Version};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::bridge::{Bridge, RECORDED, models};
 use crate::client::{Client, Response};
@@ -217,6 +221,48 @@ fn codes_map_to_the_recorded_statuses() {
         let code = (0..17).map(tonic::Code::from).find(|&code| case["code"] == code_name(code)).unwrap();
         assert_eq!(u64::from(http_status(code).as_u16()), case["expect"]["http_status"], "{code:?}");
     }
+}
+
+/// Some clients send the head of a request and its body apart, and a body with every method.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_means_nothing_ends_no_connection() {
+    let bridge = Bridge::start(models()).await;
+    let mut stream = TcpStream::connect(bridge.address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for (method, path, status) in [
+        ("GET", "/v1/models", 200),
+        ("GET", "/v1/models/half_plus_two", 200),
+        ("GET", "/v1/models/half_plus_two/metadata", 200),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/v2/health/live", 200),
+        ("GET", "/monitoring/prometheus/metrics", 200),
+        ("OPTIONS", "/v1/models/half_plus_two:predict", 400),
+        ("GET", "/v1/models/half_plus_two:predict", 405),
+        ("GET", "/nothing", 404),
+    ] {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(b"0").await.unwrap();
+        let (found, body) = answer(&mut stream).await;
+        assert_eq!(found, status, "{method} {path}: {body}");
+    }
+}
+
+/// The status and the body of the next answer.
+async fn answer(stream: &mut TcpStream) -> (u16, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("the connection has ended"));
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    assert!(!head.contains("connection: close"), "{head}");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, String::from_utf8_lossy(&body).into_owned())
 }
 
 /// Every recorded body, good or bad, on one connection: it stays usable to the end.
