@@ -46,7 +46,7 @@ pub(super) fn of_tensors(
         MediaType::Multipart => of_form(bytes, signatures),
         MediaType::Npy => npy::room(bytes, bytes.len(), widest()),
         MediaType::Npz => npz::room(bytes, widest(), limits.inflated),
-        MediaType::Arrow => arrow::room(bytes, signatures),
+        MediaType::Arrow => arrow::room(bytes, signatures, limits.inflated),
         // Its tensors are parts of the body.
         MediaType::Protobuf => 0,
     }

@@ -96,6 +96,22 @@ impl Column {
         Ok(())
     }
 
+    /// How many bytes its strings beyond the first `known` have, if some of them may be the same bytes of the body.
+    pub(super) fn unfolded(&self, known: usize) -> usize {
+        match self.layout.leaf {
+            Leaf::Views | Leaf::Coded { .. } => {
+                let strings = self.values.get(known..).unwrap_or_default();
+                strings.iter().map(Bytes::len).fold(0, usize::saturating_add)
+            }
+            _ => 0,
+        }
+    }
+
+    /// How many strings there are.
+    pub(super) fn strings(&self) -> usize {
+        self.values.len()
+    }
+
     /// The tensor of all batches.
     pub(super) fn into_dense(self) -> (String, Dense) {
         let mut dimensions = vec![self.rows];

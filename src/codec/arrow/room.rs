@@ -16,7 +16,7 @@ const STRING: usize = 3 * size_of::<Bytes>();
 const PIECE: usize = 3 * size_of::<Bytes>();
 
 /// The most bytes that it takes to read a stream, besides its own. What is refused takes nothing.
-pub(crate) fn room(body: &Bytes, signatures: Option<&Signatures>) -> usize {
+pub(crate) fn room(body: &Bytes, signatures: Option<&Signatures>, inflated: usize) -> usize {
     let Ok(mut table) = Table::open(body, MAX_RANK) else { return 0 };
     let mut counts = vec![0_usize; table.columns.len()];
     let (mut batches, mut coded) = (0_usize, 0_usize);
@@ -37,7 +37,9 @@ pub(crate) fn room(body: &Bytes, signatures: Option<&Signatures>) -> usize {
             *sum = sum.saturating_add(count(node.length()).min(most));
         }
     }
-    let mut room = coded.saturating_mul(STRING);
+    // Strings that are the same bytes here are bytes of their own in the message to the model server.
+    let is_folded = table.columns.iter().any(|it| matches!(it.layout.leaf, Leaf::Views | Leaf::Coded { .. }));
+    let mut room = coded.saturating_mul(STRING).saturating_add(if is_folded { inflated } else { 0 });
     for (column, count) in table.columns.iter().zip(counts) {
         let dtype = column.layout.leaf.dtype();
         let own = match &column.layout.leaf {

@@ -56,11 +56,22 @@ impl<'a> Table<'a> {
     /// `INVALID_ARGUMENT` with the column, and the place in it.
     pub(super) fn read(mut self, limits: &Limits) -> Result<Vec<(String, Dense)>> {
         let mut dictionaries = Dictionaries::new();
+        // A byte of an index stands for a whole string, which the model server gets each time.
+        let mut unfolded = 0_usize;
         while let Some((message, content)) = self.messages.read()? {
             if let Some(batch) = message.header_as_record_batch() {
                 let mut batch = Batch::new(batch, content)?;
                 for column in &mut self.columns {
+                    let known = column.strings();
                     column.read(&mut batch, &dictionaries, limits)?;
+                    unfolded = unfolded.saturating_add(column.unfolded(known));
+                    if unfolded > limits.inflated {
+                        let most = limits.inflated;
+                        return Err(Error::payload_too_large(format!(
+                            "{}: the strings of dictionaries and views have more than {most} bytes together",
+                            column.name
+                        )));
+                    }
                 }
             } else if let Some(batch) = message.header_as_dictionary_batch() {
                 self.read_dictionary(batch, content, limits, &mut dictionaries)?;

@@ -26,7 +26,7 @@ use crate::proto::tensorflow::{DataType, TensorProto};
 
 mod damaged;
 
-const LIMITS: Limits = Limits { depth: 9, rank: 4, elements: 100, string_size: 20, inflated: 0 };
+const LIMITS: Limits = Limits { depth: 9, rank: 4, elements: 100, string_size: 20, inflated: 1000 };
 
 /// A stream of batches that all have these columns.
 fn stream(fields: Vec<Field>, batches: &[Vec<ArrayRef>]) -> Bytes {
@@ -180,6 +180,27 @@ fn tensors_of_a_fixed_shape_are_unfolded() {
     check("{}", Err("x: the metadata of its tensors: missing field `shape` at line 1 column 2"));
 }
 
+/// An index of a byte stands for a string, and a view of sixteen for bytes that others stand for, too.
+#[test]
+fn strings_that_are_told_many_times_are_limited() {
+    let text = "a string of 20 bytes";
+    let coded = |count: usize| -> ArrayRef {
+        Arc::new(vec![text; count].into_iter().collect::<DictionaryArray<Int8Type>>())
+    };
+    let views = |count: usize| -> ArrayRef { Arc::new(StringViewArray::from(vec![text; count])) };
+    let inputs = [("x", DataType::DtString)];
+    for arrays in [[coded(25), coded(25)], [views(25), views(25)]] {
+        assert!(decoded(&one(&arrays), &inputs, &LIMITS).is_ok(), "a thousand bytes are allowed");
+    }
+    for arrays in [[coded(25), coded(26)], [views(51), views(0)]] {
+        let error = decoded(&one(&arrays), &inputs, &LIMITS).unwrap_err();
+        let expected = "x: the strings of dictionaries and views have more than 1000 bytes together";
+        assert_eq!((error.message(), error.status().as_u16()), (expected, 413));
+    }
+    assert!(room(&one(&[coded(1)]), None, 1000) > 1000);
+    assert!(room(&one(&[words(&[text])]), None, 1000) < 1000);
+}
+
 #[test]
 fn what_makes_no_tensor_is_named() {
     let check = |batches: &[ArrayRef], dtype, expected: &str| {
@@ -257,7 +278,7 @@ fn a_column_of_one_batch_is_not_copied() {
     assert!(is_inside(&content(&body, DataType::DtFloat), &body), "it has been copied");
     let doubles = content(&body, DataType::DtDouble);
     assert_eq!(doubles.as_ref(), [1.5_f64.to_le_bytes(), (-2.0_f64).to_le_bytes()].concat());
-    let room_for = |body: &Bytes, dtype| room(body, Some(&signatures(&[("x", dtype)])));
+    let room_for = |body: &Bytes, dtype| room(body, Some(&signatures(&[("x", dtype)])), 0);
     assert!(room_for(&body, DataType::DtFloat) < 200);
     assert!((16..300).contains(&room_for(&body, DataType::DtDouble)));
     let several = one(&[singles.clone(), singles]);
@@ -268,7 +289,7 @@ fn a_column_of_one_batch_is_not_copied() {
         &strings
     ));
     assert!(room_for(&strings, DataType::DtString) > 3 * size_of::<Bytes>());
-    assert_eq!(room(&Bytes::from_static(b"hello"), None), 0);
+    assert_eq!(room(&Bytes::from_static(b"hello"), None, 0), 0);
 }
 
 #[test]

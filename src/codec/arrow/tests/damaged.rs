@@ -27,7 +27,7 @@ fn streams() -> Vec<Bytes> {
 fn survives(body: &[u8]) {
     let body = Bytes::copy_from_slice(body);
     let agreement = Agreement::new(Some("application/vnd.apache.arrow.stream"), [], None).unwrap();
-    let room = room(&body, None);
+    let room = room(&body, None, 0);
     assert!(room <= 100 * body.len(), "{room}");
     let given = Given { agreement: &agreement, body: &body, signatures: None, limits: &LIMITS };
     let Ok(decoded) = decode(&given) else { return };
@@ -92,6 +92,6 @@ fn a_few_bytes_do_not_stand_for_many_columns() {
     for fields in [100, 5000, 1_000_000] {
         let expected = "The body is no Arrow stream that can be read: the metadata of a message is damaged";
         assert_eq!(refused(fields), expected);
-        assert_eq!(room(&repeated(fields), None), 0);
+        assert_eq!(room(&repeated(fields), None, 0), 0);
     }
 }
