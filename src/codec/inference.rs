@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`request`] | a body to tensors |
 //! | [`reply`] | tensors to a body |
+//! | [`grpc`] | the same for the messages of the gRPC service |
 //! | `raw` | elements in binary form to tensors, and back |
 //! | [`metadata`] | what server and models are |
 //! | [`dtype`] | the protocol's names of dtypes |

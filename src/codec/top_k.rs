@@ -56,8 +56,13 @@ pub(super) fn select(reply: &PredictResponse, count: usize, outer: usize) -> Res
 }
 
 /// What the places and the scores of an output are called.
-pub(super) fn names(output: &str, is_only: bool) -> [String; 2] {
+fn names(output: &str, is_only: bool) -> [String; 2] {
     ["indices", "scores"].map(|suffix| if is_only { suffix.to_owned() } else { format!("{output}_{suffix}") })
+}
+
+/// What has come of an output, one of several or the only one: it is as it was, or its places and scores.
+pub(super) fn names_in(chosen: &PredictResponse, output: &str, is_only: bool) -> Vec<String> {
+    if chosen.outputs.contains_key(output) { vec![output.to_owned()] } else { names(output, is_only).into() }
 }
 
 /// About how many bytes choosing takes, and the text of what is chosen, for a reply of `size` bytes.

@@ -1,6 +1,8 @@
 //! The requests of the Open Inference Protocol's gRPC service. What is the same for all protocols is where it
 //! was; here are messages in place of bodies.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use tonic::Code;
@@ -98,8 +100,11 @@ impl Bridge {
         let reply = answer.into_tensors()?;
         let model_version = version(reply.model_spec.as_ref());
         let limit = self.api.max_response_size;
+        let form = Arc::new(form);
+        let room = |reply: &_, size| memory::of_text(reply, size).saturating_add(form.memory(reply, size));
+        let written = Arc::clone(&form);
         let encode = move |reply, _| {
-            let response = grpc::encode(form, &reply, model_version)?;
+            let response = grpc::encode(&written, &reply, model_version)?;
             if is_stream {
                 let error_message = String::new();
                 return frame(
@@ -109,7 +114,7 @@ impl Bridge {
             }
             frame(&response, limit)
         };
-        self.encode(reply, call, memory::of_text, encode).await?.ok_or_else(|| {
+        self.encode(reply, call, room, encode).await?.ok_or_else(|| {
             call.record.hit(Limit::ResponseSize);
             Error::internal(format!("The reply is larger than {limit} bytes"))
         })

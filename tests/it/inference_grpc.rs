@@ -177,6 +177,21 @@ async fn outputs_are_chosen_by_name_and_signature() {
 }
 
 #[tokio::test]
+async fn the_best_scores_come_in_place_of_all() {
+    let ports = Ports::open(Models::builtin(), |_| {}).await;
+    let mut client = ports.client().await;
+    let mut request = infer("echo", &[("x", "FP32", &[2, 3], &floats(&[0.25, 0.5, 0.125, 3.0, 1.0, 2.0]))]);
+    let choice = Some(ParameterChoice::Int64Param(2));
+    request.parameters.insert("top_k".to_owned(), InferParameter { parameter_choice: choice });
+    let response = client.model_infer(request).await.unwrap().into_inner();
+    let outputs: Vec<_> =
+        response.outputs.iter().map(|output| (&*output.name, &*output.datatype, &*output.shape)).collect();
+    assert_eq!(outputs, [("indices", "INT32", &[2, 2][..]), ("scores", "FP32", &[2, 2])]);
+    let places: Vec<u8> = [1_i32, 0, 0, 2].iter().flat_map(|place| place.to_le_bytes()).collect();
+    assert_eq!(response.raw_output_contents, [places, floats(&[0.5, 0.25, 3.0, 2.0])]);
+}
+
+#[tokio::test]
 async fn errors_are_those_of_the_api() {
     let ports = Ports::open(Models::builtin(), |_| {}).await;
     let mut client = ports.client().await;

@@ -7,6 +7,7 @@ mod room;
 mod typed;
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 use prost::Message;
@@ -20,6 +21,7 @@ use crate::codec::limits::Limits;
 use crate::codec::predict::{Inputs, check_input_shapes, check_surplus};
 use crate::codec::signature::Signatures;
 use crate::codec::tensor::Printer;
+use crate::codec::top_k;
 use crate::codec::writer::NanStyle;
 use crate::error::{Error, Result};
 use crate::proto::inference::infer_parameter::ParameterChoice;
@@ -37,6 +39,9 @@ pub use room::room;
 /// The parameter of a request that names the signature to run.
 const SIGNATURE_NAME: &str = "signature_name";
 
+/// The one that says how many of the best scores are wanted.
+const TOP_K: &str = "top_k";
+
 /// How many characters of a wrong datatype a message shows.
 const MOST_NAME: usize = 64;
 
@@ -49,6 +54,23 @@ pub struct Form {
     pub id: String,
     /// The outputs that it wants, in that order; empty for all.
     pub outputs: Vec<String>,
+    /// How many of the best scores are wanted in place of all.
+    pub top_k: Option<NonZeroUsize>,
+}
+
+impl Form {
+    /// How many bytes choosing the best scores of a reply of `size` bytes takes at the most.
+    #[must_use]
+    pub fn memory(&self, reply: &PredictResponse, size: usize) -> usize {
+        self.top_k.map_or(0, |count| top_k::memory(reply, count.get(), size))
+    }
+
+    /// The form for a reply that has places and scores where some of the outputs were.
+    fn of_chosen(&self, chosen: &PredictResponse) -> Self {
+        let is_only = self.outputs.len() == 1;
+        let outputs = self.outputs.iter().flat_map(|name| top_k::names_in(chosen, name, is_only));
+        Self { outputs: outputs.collect(), top_k: None, ..self.clone() }
+    }
 }
 
 /// Reads the message of a request. Its bytes are shared.
@@ -104,7 +126,12 @@ pub fn decode(
         signature_name,
         inputs: tensors,
         output_filter: outputs.clone(),
-        form: Form { model_name: request.model_name.clone(), id: request.id.clone(), outputs },
+        form: Form {
+            model_name: request.model_name.clone(),
+            id: request.id.clone(),
+            outputs,
+            top_k: top_k(request)?,
+        },
     })
 }
 
@@ -132,20 +159,29 @@ fn size_of_contents(contents: &InferTensorContents) -> usize {
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` for a dtype that the protocol does not know, `INTERNAL` if a tensor contradicts itself or
+/// `INVALID_ARGUMENT` if the best scores are wanted where there are none, and for a dtype that the protocol does
+/// not know, `INTERNAL` if a tensor contradicts itself or
 /// an output is missing.
-pub fn encode(form: Form, reply: &PredictResponse, version: Option<i64>) -> Result<ModelInferResponse> {
-    let names = if form.outputs.is_empty() {
-        let mut names: Vec<_> = reply.outputs.keys().cloned().collect();
+pub fn encode(form: &Form, reply: &PredictResponse, version: Option<i64>) -> Result<ModelInferResponse> {
+    match form.top_k {
+        Some(count) => {
+            let chosen = top_k::select(reply, count.get(), 0)?;
+            write(&form.of_chosen(&chosen), &chosen, version)
+        }
+        None => write(form, reply, version),
+    }
+}
+
+fn write(form: &Form, reply: &PredictResponse, version: Option<i64>) -> Result<ModelInferResponse> {
+    let mut names = form.outputs.clone();
+    if names.is_empty() {
+        names.extend(reply.outputs.keys().cloned());
         names.sort_unstable();
-        names
-    } else {
-        form.outputs
-    };
+    }
     let mut response = ModelInferResponse {
-        model_name: form.model_name,
+        model_name: form.model_name.clone(),
         model_version: version.map(|version| version.to_string()).unwrap_or_default(),
-        id: form.id,
+        id: form.id.clone(),
         ..ModelInferResponse::default()
     };
     let mut surplus = 0_usize;
@@ -221,6 +257,20 @@ fn signature_name(request: &ModelInferRequest) -> Result<String> {
     match &parameter.parameter_choice {
         Some(ParameterChoice::StringParam(name)) => Ok(name.clone()),
         _ => Err(Error::invalid_argument("The parameter signature_name is no string")),
+    }
+}
+
+/// How many of the best scores a request's parameters want.
+fn top_k(request: &ModelInferRequest) -> Result<Option<NonZeroUsize>> {
+    let Some(parameter) = request.parameters.get(TOP_K) else { return Ok(None) };
+    let count = match parameter.parameter_choice {
+        Some(ParameterChoice::Int64Param(count)) => usize::try_from(count).ok(),
+        Some(ParameterChoice::Uint64Param(count)) => usize::try_from(count).ok(),
+        _ => None,
+    };
+    match count.and_then(NonZeroUsize::new) {
+        Some(count) => Ok(Some(count)),
+        None => Err(Error::invalid_argument("The parameter top_k must be a whole number from 1")),
     }
 }
 

@@ -82,9 +82,7 @@ impl Form {
     /// The form for a reply that has places and scores where the outputs were that it names.
     pub(super) fn of_chosen(&self, chosen: &PredictResponse) -> Self {
         let outputs = self.outputs.iter().flat_map(|Output { name, binary }| {
-            let is_whole = chosen.outputs.contains_key(name);
-            let names = top_k::names(name, self.outputs.len() == 1);
-            let names = if is_whole { vec![name.clone()] } else { names.into() };
+            let names = top_k::names_in(chosen, name, self.outputs.len() == 1);
             names.into_iter().map(|name| Output { name, binary: *binary })
         });
         Self { outputs: outputs.collect(), top_k: None, ..self.clone() }

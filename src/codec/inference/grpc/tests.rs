@@ -199,8 +199,9 @@ fn replies_have_raw_elements_in_the_order_that_was_asked_for() {
         model_name: "m".to_owned(),
         id: "7".to_owned(),
         outputs: outputs.iter().map(|name| (*name).to_owned()).collect(),
+        top_k: None,
     };
-    let response = encode(form(&[]), &two, Some(3)).unwrap();
+    let response = encode(&form(&[]), &two, Some(3)).unwrap();
     let described: Vec<_> = response
         .outputs
         .iter()
@@ -211,15 +212,60 @@ fn replies_have_raw_elements_in_the_order_that_was_asked_for() {
     assert_eq!(response.raw_output_contents, [&b"\x02\0\0\0ab\0\0\0\0"[..], &floats]);
     let ModelInferResponse { model_name, model_version, id, .. } = &response;
     assert_eq!([model_name, model_version, id], ["m", "3", "7"]);
-    let response = encode(form(&["b"]), &two, None).unwrap();
+    let response = encode(&form(&["b"]), &two, None).unwrap();
     assert_eq!((response.outputs.len(), response.model_version.as_str()), (1, ""));
-    assert_eq!(encode(form(&["c"]), &two, None).unwrap_err().status(), 500);
+    assert_eq!(encode(&form(&["c"]), &two, None).unwrap_err().status(), 500);
     let complex = reply(&[("c", output(DataType::DtComplex64, pairs))]);
-    let error = encode(form(&[]), &complex, None).unwrap_err();
+    let error = encode(&form(&[]), &complex, None).unwrap_err();
     assert!(
         error.message().contains("\"c\" is of type complex64, for which the protocol has no datatype"),
         "{error}"
     );
+}
+
+#[test]
+fn the_best_scores_stand_in_place_of_all() {
+    let wanting = |choice: ParameterChoice| {
+        let mut request = raw("UINT8", &[1], &[0]);
+        let parameter = InferParameter { parameter_choice: Some(choice) };
+        request.parameters.insert(TOP_K.to_owned(), parameter);
+        decode(&request, None, &RULES).map(|decoded| decoded.form)
+    };
+    for choice in [ParameterChoice::Int64Param(2), ParameterChoice::Uint64Param(2)] {
+        assert_eq!(wanting(choice).unwrap().top_k, NonZeroUsize::new(2));
+    }
+    let wrong =
+        [ParameterChoice::Int64Param(0), ParameterChoice::Int64Param(-1), ParameterChoice::DoubleParam(2.0)];
+    for choice in wrong {
+        let error = wanting(choice).unwrap_err();
+        assert_eq!(error.message(), "The parameter top_k must be a whole number from 1");
+    }
+    let tensor = |dtype: DataType, tensor: TensorProto| TensorProto {
+        dtype: dtype.into(),
+        tensor_shape: Some(shape(&[3])),
+        ..tensor
+    };
+    let scores = TensorProto { float_val: vec![0.25, 0.5, 0.125], ..TensorProto::default() };
+    let counts = TensorProto { int_val: vec![7, 8, 9], ..TensorProto::default() };
+    let outputs = [("p", tensor(DataType::DtFloat, scores)), ("n", tensor(DataType::DtInt32, counts))];
+    let reply = |outputs: &[(&str, TensorProto)]| PredictResponse {
+        outputs: outputs.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect(),
+        ..PredictResponse::default()
+    };
+    let form = Form { top_k: NonZeroUsize::new(2), ..Form::default() };
+    let names = |response: &ModelInferResponse| -> Vec<String> {
+        response.outputs.iter().map(|output| output.name.clone()).collect()
+    };
+    let response = encode(&form, &reply(&outputs[..1]), None).unwrap();
+    assert_eq!(names(&response), ["indices", "scores"]);
+    let best = [0.5_f32.to_le_bytes(), 0.25_f32.to_le_bytes()].concat();
+    assert_eq!(response.raw_output_contents, [&b"\x01\0\0\0\0\0\0\0"[..], &best]);
+    // Those that are no scores are as they were, and all stand in the order that was asked for.
+    let asked = Form { outputs: vec!["p".to_owned(), "n".to_owned()], ..form.clone() };
+    let response = encode(&asked, &reply(&outputs), None).unwrap();
+    assert_eq!(names(&response), ["p_indices", "p_scores", "n"]);
+    let error = encode(&form, &reply(&outputs[1..]), None).unwrap_err();
+    assert_eq!(error.status(), 400);
 }
 
 #[test]
