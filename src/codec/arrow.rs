@@ -2,8 +2,9 @@
 //!
 //! What pyarrow, polars, DuckDB and others hand on is read as it lies: numbers, bools and strings in
 //! columns, in lists that all have the same length, or in tensors of a fixed shape. A column of one batch that
-//! has the input's dtype becomes a tensor without a copy. Nulls, lists of different lengths, compressed batches
-//! and what is no number or string are refused with their place.
+//! has the input's dtype becomes a tensor without a copy. Nulls, lists of different lengths and what is no number
+//! or string are refused with their place. Of the two ways in which batches may be compressed LZ4 is known, which
+//! some libraries take where nobody says otherwise; Zstandard, which none does, would need a library.
 //!
 //! The tables of metadata are those that `arrow-ipc` generates, read once `flatbuffers` has verified them. Its
 //! arrays are not used: they panic where a message places a buffer outside of itself, and take memory for what
@@ -12,6 +13,7 @@
 mod batch;
 mod column;
 mod layout;
+mod lz4;
 mod messages;
 mod room;
 mod strings;

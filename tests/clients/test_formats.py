@@ -1,5 +1,5 @@
-"""Files of NumPy and streams of Arrow to the bridge and back, by NumPy and pyarrow themselves, and by npyjs where
-there is node.
+"""Files of NumPy and streams of Arrow to the bridge and back, by NumPy and pyarrow themselves, by polars, DuckDB,
+pandas, arro3 and nanoarrow, and by npyjs where there is node.
 
 The models are those of `tfbridge demo`, whose `echo` gives back what it gets, whatever its dtype.
 """
@@ -15,8 +15,15 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import arro3.io
+import duckdb
+import nanoarrow
+import nanoarrow.ipc
 import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -214,24 +221,133 @@ def test_all_columns_of_a_table(demo):
     assert pa.ipc.open_stream(reply).read_all().to_pydict() == {"x": [[1.5, 2.5]]}
 
 
+def compressed(table, codec):
+    """The stream of a table, its buffers compressed."""
+    return stream(table, options=pa.ipc.IpcWriteOptions(compression=codec))
+
+
+def of_polars(values, **options):
+    """The stream of a column `x` as polars writes it."""
+    file = io.BytesIO()
+    values.to_frame("x").write_ipc_stream(file, **options)
+    return file.getvalue()
+
+
+def test_batches_compressed_with_lz4(demo):
+    """Of what can be made smaller and what cannot, and of more than a block has."""
+    random = np.random.default_rng(1)
+    for values in [np.arange(1 << 19), random.integers(0, 1 << 40, 1 << 17), np.array([7])]:
+        body = compressed(pa.table({"x": values}), "lz4")
+        reply = pa.ipc.open_stream(predict(demo, "signature_name=int64", body, ARROW)).read_all()
+        np.testing.assert_array_equal(reply["x"].to_numpy(), values)
+    with pytest.raises(urllib.error.HTTPError) as error:
+        predict(demo, "signature_name=int64", compressed(pa.table({"x": np.zeros(1 << 22, "i8")}), "lz4"), ARROW)
+    assert error.value.code == 413
+    assert "inflate to more than" in json.load(error.value)["error"]
+
+
+TEXT = ["a", "", "é", "a string longer than those that views hold", "a"]
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4"])
+@pytest.mark.parametrize("name, values", [
+    ("half", pl.Series([0.5, 1.5], dtype=pl.Float16)),
+    ("double", pl.Series(np.arange(5000.0))),
+    ("uint64", pl.Series([1, 2**64 - 1], dtype=pl.UInt64)),
+    ("bool", pl.Series([at % 3 == 0 for at in range(100)])),
+    ("string", pl.Series(TEXT)),
+    ("string", pl.Series([text.encode() for text in TEXT] + [b"\xff"])),
+    ("string", pl.Series(TEXT, dtype=pl.Categorical)),
+    ("string", pl.Series(TEXT, dtype=pl.Enum([*sorted(set(TEXT)), "not there"]))),
+    ("float", pl.Series(np.arange(24, dtype=np.float32).reshape(2, 3, 4))),
+    ("int64", pl.Series([[1, 2], [3, 4]])),
+    ("string", pl.Series([["a", "b"], ["c", "d"]], dtype=pl.Array(pl.String, 2))),
+    ("string", pl.Series([["a", "b"], ["c", "a"]], dtype=pl.List(pl.Categorical))),
+])
+def test_columns_of_polars(demo, name, values, compression):
+    """As they are and for older readers, in several chunks."""
+    expected = pl.concat([values, values[1:]], rechunk=False)
+    for level in [pl.CompatLevel.newest(), pl.CompatLevel.oldest()]:
+        body = of_polars(expected, compat_level=level, compression=compression)
+        found = pl.read_ipc_stream(predict(demo, f"signature_name={name}", body, ARROW))["x"]
+        assert found.to_list() == expected.to_list()
+
+
+def test_results_of_duckdb(demo):
+    """Batch by batch; it queries the reply."""
+    def sent(query, name):
+        reader = duckdb.sql(query).to_arrow_reader(2048)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+        body = sink.getvalue().to_pybytes()
+        return pa.ipc.open_stream(predict(demo, f"signature_name={name}", body, ARROW)).read_all()
+
+    reply = sent("select i::float a, i b, ('s' || i % 2)::enum('s0', 's1') s from range(5000) t(i)", "mixed")
+    found = duckdb.sql("select s, count(*), sum(a), max(b) from reply group by s order by s").fetchall()
+    assert found == [("s0", 2500, 6247500.0, 4998), ("s1", 2500, 6250000.0, 4999)]
+    reply = sent("select [[i, 1], [2, 3]]::float[2][2] x from range(5000) t(i)", "float")
+    assert duckdb.sql("select typeof(x), sum(x[1][1]) from reply group by 1").fetchall() == [("FLOAT[2][2]", 12497500)]
+    with pytest.raises(urllib.error.HTTPError) as error:
+        sent("select sum(i) x from range(9) t(i)", "int64")
+    assert json.load(error.value)["error"].endswith("Decimal make no tensor: cast them to int64 or to floats")
+
+
+def test_frames_of_pandas(demo):
+    """Without an index, and nulls, which pyarrow makes of NaN, made NaN again."""
+    categories = {"b": pd.Categorical([1, 2, 3]), "s": pd.Categorical(["x", "y", "x"])}
+    frame = pd.DataFrame({"a": [0.5, float("nan"), 2.5], **categories})
+    frame = frame[frame["b"] != 2]
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    reply = pa.ipc.open_stream(predict(demo, "signature_name=mixed", stream(table), ARROW)).read_pandas()
+    assert reply.to_dict("list") == {"a": [0.5, 2.5], "b": [1, 3], "s": ["x", "x"]}
+    column = pa.array(pd.Series([0.5, float("nan")]))
+    assert column.null_count == 1
+    found = arrow(demo, "", pa.compute.fill_null(column, float("nan")))
+    np.testing.assert_array_equal(found.to_numpy(), [0.5, np.nan])
+
+
+def test_streams_of_arro3_and_nanoarrow(demo):
+    """The one compresses where nobody says otherwise; both read the replies."""
+    table = pa.table({"x": pa.array([[1.5, 2.5], [3.5, 4.5]], pa.list_(pa.float32(), 2))})
+    file = io.BytesIO()
+    arro3.io.write_ipc_stream(table, file)
+    assert len(file.getvalue()) != len(stream(table))
+    reply = predict(demo, "", file.getvalue(), ARROW)
+    assert pa.table(arro3.io.read_ipc_stream(io.BytesIO(reply)).read_all()).to_pydict() == table.to_pydict()
+    file = io.BytesIO()
+    with nanoarrow.ipc.StreamWriter.from_writable(file) as writer:
+        writer.write_stream(table)
+    with nanoarrow.ipc.InputStream.from_readable(io.BytesIO(predict(demo, "", file.getvalue(), ARROW))) as reply:
+        assert nanoarrow.Array(reply).to_pylist() == table.to_pylist()
+
+
 @pytest.mark.parametrize("values, expected", [
     (pa.array([1.5, None]), "x[1]: it is null, which no tensor holds"),
     (pa.array([[1.5], [2.5, 3.5]]), "x[1]: a list of 2 values, and others have 1"),
     (pa.array([[[1.5]], [[None]]]), "x[1,0,0]: it is null, which no tensor holds"),
-    (pa.array([{"a": 1.5}]), "x: values of Arrow's type Struct make no tensor"),
+    (pa.array([{"a": 1.5}]), "x: values of Arrow's type Struct make no tensor: make each of their fields a column"),
+    (pa.array([0], pa.timestamp("us")), "x: values of Arrow's type Timestamp make no tensor: cast them to int64 or to "
+                                        "floats"),
+    (pl.Series([1], dtype=pl.Int128), "x: values of Arrow's type Int of 128 bits make no tensor: cast them to int64 "
+                                      "or to floats"),
     (pa.array([1.5, 1e300]), "x[1]: 1" + "0" * 300 + " is not a float"),
 ])
 def test_what_is_no_tensor_is_named(demo, values, expected):
     """With its place."""
     with pytest.raises(urllib.error.HTTPError) as error:
-        arrow(demo, "", values)
+        if isinstance(values, pl.Series):
+            predict(demo, "", of_polars(values), ARROW)
+        else:
+            arrow(demo, "", values)
     assert error.value.code == 400
     assert json.load(error.value)["error"] == expected
 
 
 @pytest.mark.parametrize("body, expected", [
-    (lambda table: stream(table, options=pa.ipc.IpcWriteOptions(compression="lz4")), "batches are compressed"),
-    (lambda table: stream(table, options=pa.ipc.IpcWriteOptions(compression="zstd")), "batches are compressed"),
+    (lambda table: compressed(table, "zstd"), "compressed with zstd, write them with lz4 or uncompressed"),
+    (lambda table: of_polars(pl.from_arrow(table["x"]), compression="zstd"), "compressed with zstd"),
     (lambda table: stream(table)[:-20], "it ends within a message"),
     (lambda table: stream(table) + b"x", "there are 1 bytes behind its end"),
 ])

@@ -3,12 +3,13 @@
 //! Nothing that a batch says of itself is trusted: buffers lie in its body and have no more bytes together than
 //! that, arrays have the elements that are wanted of them, and offsets do not go back.
 
-use arrow_ipc::{Buffer, FieldNode, RecordBatch};
+use arrow_ipc::{Buffer, CompressionType, FieldNode, RecordBatch};
 use bytes::Bytes;
 use flatbuffers::VectorIter;
 
+use super::lz4;
 use super::messages::broken;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What is wrong with a column, and with which of its values if it is one of them.
 #[derive(Debug)]
@@ -81,18 +82,21 @@ pub(super) struct Batch<'a> {
     content: Bytes,
     /// How many bytes the other buffers have together at most.
     left: usize,
+    is_compressed: bool,
 }
 
 impl<'a> Batch<'a> {
-    /// The batch with this body.
+    /// The batch with this body, whose buffers may inflate to so many bytes together.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for one that is compressed, or has a negative number of rows.
-    pub(super) fn new(batch: RecordBatch<'a>, content: Bytes) -> Result<Self> {
-        if batch.compression().is_some() {
-            return Err(broken("its batches are compressed, write them without that"));
+    /// `INVALID_ARGUMENT` for one that is compressed with anything but LZ4, or has a negative number of rows;
+    /// 413 for one that inflates to more.
+    pub(super) fn new(batch: RecordBatch<'a>, content: Bytes, inflatable: &mut Inflatable) -> Result<Self> {
+        if batch.compression().is_some_and(|it| it.codec() != CompressionType::LZ4_FRAME) {
+            return Err(broken("its batches are compressed with zstd, write them with lz4 or uncompressed"));
         }
+        inflatable.take(inflated(batch, &content))?;
         let rows = usize::try_from(batch.length()).map_err(|_| broken("a batch has less than no rows"))?;
         Ok(Self {
             rows,
@@ -100,6 +104,7 @@ impl<'a> Batch<'a> {
             buffers: batch.buffers().map(|buffers| buffers.iter()),
             data_buffers: batch.variadicBufferCounts().map(|counts| counts.iter()),
             left: content.len(),
+            is_compressed: batch.compression().is_some(),
             content,
         })
     }
@@ -114,10 +119,11 @@ impl<'a> Batch<'a> {
         if length < end {
             return Err(format!("an array has {length} elements, and {end} are needed").into());
         }
-        let validity = self.buffer()?;
+        let validity = self.raw_buffer()?;
         if node.null_count() == 0 {
             return Ok(length);
         }
+        let validity = self.inflate(validity)?;
         let is_null = |bit: usize| validity.get(bit / 8).is_none_or(|byte| byte >> (bit % 8) & 1 == 0);
         match (run.start..end).position(is_null) {
             Some(index) => Err(Fault::at(index, "it is null, which no tensor holds")),
@@ -127,6 +133,25 @@ impl<'a> Batch<'a> {
 
     /// Takes a buffer.
     pub(super) fn buffer(&mut self) -> Result<Bytes, Fault> {
+        let raw = self.raw_buffer()?;
+        self.inflate(raw)
+    }
+
+    /// What a buffer holds; no more than what [`inflated`] has counted of it.
+    fn inflate(&self, raw: Bytes) -> Result<Bytes, Fault> {
+        if !self.is_compressed || raw.is_empty() {
+            return Ok(raw);
+        }
+        let (length, data) = raw.split_first_chunk().ok_or(DAMAGED)?;
+        if i64::from_le_bytes(*length) == PLAIN {
+            return Ok(raw.slice(LENGTH..));
+        }
+        let length = usize::try_from(i64::from_le_bytes(*length)).map_err(|_| DAMAGED)?;
+        Ok(lz4::inflate(data, length).ok_or(DAMAGED)?.into())
+    }
+
+    /// Takes a buffer as it lies in the batch.
+    fn raw_buffer(&mut self) -> Result<Bytes, Fault> {
         let buffer = self.buffers.as_mut().and_then(Iterator::next);
         let buffer = buffer.ok_or("its batch has fewer buffers than its columns are made of")?;
         if buffer.length() == 0 {
@@ -149,6 +174,47 @@ impl<'a> Batch<'a> {
 }
 
 const OUTSIDE: &str = "a buffer lies outside of its batch";
+
+/// What stands before a compressed buffer: how many bytes it inflates to, or that it is not compressed after all.
+const LENGTH: usize = size_of::<i64>();
+const PLAIN: i64 = -1;
+
+const DAMAGED: &str = "a compressed buffer is damaged";
+
+/// How many bytes the buffers of a batch say that they inflate to, together.
+pub(super) fn inflated(batch: RecordBatch<'_>, content: &Bytes) -> usize {
+    let buffers = batch.buffers().filter(|_| batch.compression().is_some());
+    let lengths = buffers.iter().flatten().filter_map(|buffer| {
+        let start = usize::try_from(buffer.offset()).ok().filter(|_| buffer.length() > 0)?;
+        let length = content.get(start..)?.first_chunk()?;
+        usize::try_from(i64::from_le_bytes(*length)).ok()
+    });
+    lengths.fold(0, usize::saturating_add)
+}
+
+/// How many bytes the batches of a stream may still inflate to.
+#[derive(Debug)]
+pub(super) struct Inflatable {
+    most: usize,
+    left: usize,
+}
+
+impl Inflatable {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, left: most }
+    }
+
+    fn take(&mut self, size: usize) -> Result<()> {
+        let left = self.left.checked_sub(size).ok_or_else(|| {
+            let most = self.most;
+            Error::payload_too_large(format!(
+                "The batches of the stream inflate to more than the {most} bytes that one of its size may have"
+            ))
+        });
+        self.left = left?;
+        Ok(())
+    }
+}
 
 /// Where lists or strings end, each where the next one starts.
 #[derive(Debug)]

@@ -86,8 +86,11 @@ impl Column {
             Leaf::Bits => bits(&batch.buffer()?, run)?,
             Leaf::Numbers(dtype) => run.of(&batch.buffer()?, dtype::width(*dtype).unwrap_or_default())?,
             leaf => {
-                let most = limits.string_size;
-                return strings::read(leaf, batch, run, dictionaries, most, &mut self.values);
+                let is_string = leaf.dtype() == DataType::DtString;
+                let (most, mut numbers) = (limits.string_size, Vec::new());
+                let out = if is_string { &mut self.values } else { &mut numbers };
+                strings::read(leaf, batch, run, dictionaries, most, out)?;
+                joined(numbers)
             }
         };
         if !values.is_empty() {
@@ -98,13 +101,8 @@ impl Column {
 
     /// How many bytes its strings beyond the first `known` have, if some of them may be the same bytes of the body.
     pub(super) fn unfolded(&self, known: usize) -> usize {
-        match self.layout.leaf {
-            Leaf::Views | Leaf::Coded { .. } => {
-                let strings = self.values.get(known..).unwrap_or_default();
-                strings.iter().map(Bytes::len).fold(0, usize::saturating_add)
-            }
-            _ => 0,
-        }
+        let strings = self.values.get(known..).filter(|_| self.layout.leaf.is_folded());
+        strings.unwrap_or_default().iter().map(Bytes::len).fold(0, usize::saturating_add)
     }
 
     /// How many strings there are.

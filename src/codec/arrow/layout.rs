@@ -37,11 +37,11 @@ pub(super) enum Leaf {
     FixedStrings(usize),
     /// Strings of which only the short ones are there, and of the others the place.
     Views,
-    /// The numbers of strings in a dictionary.
+    /// The numbers that values, which are strings or numbers themselves, have in a dictionary.
     Coded {
         dictionary: i64,
         index: DataType,
-        strings: Box<Leaf>,
+        values: Box<Leaf>,
     },
 }
 
@@ -50,8 +50,14 @@ impl Leaf {
         match self {
             Self::Bits => DataType::DtBool,
             Self::Numbers(dtype) => *dtype,
+            Self::Coded { values, .. } => values.dtype(),
             _ => DataType::DtString,
         }
+    }
+
+    /// Whether several of its strings may be the same bytes of the body.
+    pub(super) fn is_folded(&self) -> bool {
+        matches!(self, Self::Views | Self::Coded { .. }) && self.dtype() == DataType::DtString
     }
 
     /// How many bits each has in the first of the buffers that are not about nulls.
@@ -129,16 +135,34 @@ fn leaf(field: Field<'_>) -> Result<Leaf, String> {
             .map(Leaf::FixedStrings),
         _ => None,
     };
-    let name = field.type_type().variant_name().unwrap_or("unknown").trim_end_matches('_');
-    let leaf = leaf.ok_or_else(|| format!("values of Arrow's type {name} make no tensor"))?;
+    let leaf = leaf.ok_or_else(|| refusal(field))?;
     let Some(dictionary) = field.dictionary() else { return Ok(leaf) };
-    if leaf.dtype() != DataType::DtString {
-        return Err(format!("a dictionary of Arrow's type {name} makes no tensor, one of strings does"));
+    if matches!(leaf, Leaf::Bits) {
+        return Err("a dictionary of bools makes no tensor: cast it to bools".to_owned());
     }
     // Where no type is named, it is this.
     let index = dictionary.indexType().map_or(Some(DataType::DtInt32), integer);
     let index = index.ok_or("the numbers of its dictionary are of no type that is known")?;
-    Ok(Leaf::Coded { dictionary: dictionary.id(), index, strings: Box::new(leaf) })
+    Ok(Leaf::Coded { dictionary: dictionary.id(), index, values: Box::new(leaf) })
+}
+
+/// What to say of values that are in no tensor, and what makes them some that are.
+fn refusal(field: Field<'_>) -> String {
+    let advice = match field.type_type() {
+        Type::Decimal | Type::Date | Type::Time | Type::Timestamp | Type::Duration | Type::Int => {
+            ": cast them to int64 or to floats"
+        }
+        Type::ListView | Type::LargeListView => ": cast them to lists",
+        Type::RunEndEncoded => ": decode them",
+        Type::Struct_ => ": make each of their fields a column",
+        _ => "",
+    };
+    let width = field.type_as_int().map(|int| format!(" of {} bits", int.bitWidth())).unwrap_or_default();
+    format!("values of Arrow's type {}{width} make no tensor{advice}", name(field))
+}
+
+fn name(field: Field<'_>) -> &'static str {
+    field.type_type().variant_name().unwrap_or("unknown").trim_end_matches('_')
 }
 
 fn integer(int: Int<'_>) -> Option<DataType> {

@@ -39,7 +39,9 @@ impl<'a> Messages<'a> {
     /// `INVALID_ARGUMENT` if it is a file and no stream.
     pub(super) fn new(body: &'a Bytes) -> Result<Self> {
         if body.starts_with(FILE) {
-            return Err(broken("it is a file, write it with pyarrow.ipc.new_stream or its like"));
+            return Err(broken(
+                "it is a file, write a stream: with pyarrow.ipc.new_stream, write_ipc_stream of polars, or their like",
+            ));
         }
         Ok(Self { body, at: 0 })
     }

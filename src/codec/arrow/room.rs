@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::batch;
 use super::layout::Leaf;
 use super::table::Table;
 use crate::codec::dtype;
@@ -19,15 +20,21 @@ const PIECE: usize = 3 * size_of::<Bytes>();
 pub(crate) fn room(body: &Bytes, signatures: Option<&Signatures>, inflated: usize) -> usize {
     let Ok(mut table) = Table::open(body, MAX_RANK) else { return 0 };
     let mut counts = vec![0_usize; table.columns.len()];
-    let (mut batches, mut coded) = (0_usize, 0_usize);
+    let (mut batches, mut coded, mut unpacked) = (0_usize, 0_usize, 0_usize);
     // Up to what is damaged it is read.
     while let Ok(Some((message, content))) = table.messages.read() {
-        let most = content.len().saturating_mul(8);
+        let dictionary = message.header_as_dictionary_batch().and_then(|batch| batch.data());
+        let Some(batch) = dictionary.or_else(|| message.header_as_record_batch()) else { continue };
+        // What inflates to more than that is refused.
+        let size = batch::inflated(batch, &content).min(inflated);
+        unpacked = unpacked.saturating_add(size).min(inflated);
+        let size = size.saturating_add(content.len());
+        let most = size.saturating_mul(8);
         let count = |length: i64| usize::try_from(length).unwrap_or(usize::MAX).min(most);
-        if let Some(dictionary) = message.header_as_dictionary_batch().and_then(|batch| batch.data()) {
-            coded = coded.saturating_add(count(dictionary.length()).min(content.len()));
+        if dictionary.is_some() {
+            coded = coded.saturating_add(count(batch.length()).min(size));
+            continue;
         }
-        let Some(batch) = message.header_as_record_batch() else { continue };
         batches += 1;
         let mut nodes = batch.nodes().map(|nodes| nodes.iter()).into_iter().flatten();
         for (column, sum) in table.columns.iter().zip(&mut counts) {
@@ -38,14 +45,16 @@ pub(crate) fn room(body: &Bytes, signatures: Option<&Signatures>, inflated: usiz
         }
     }
     // Strings that are the same bytes here are bytes of their own in the message to the model server.
-    let is_folded = table.columns.iter().any(|it| matches!(it.layout.leaf, Leaf::Views | Leaf::Coded { .. }));
-    let mut room = coded.saturating_mul(STRING).saturating_add(if is_folded { inflated } else { 0 });
+    let is_folded = table.columns.iter().any(|column| column.layout.leaf.is_folded());
+    let folded = if is_folded { inflated } else { 0 };
+    let mut room = coded.saturating_mul(STRING).saturating_add(folded).saturating_add(unpacked);
     for (column, count) in table.columns.iter().zip(counts) {
         let dtype = column.layout.leaf.dtype();
         let own = match &column.layout.leaf {
             Leaf::Bits => 1,
             Leaf::Numbers(_) => 0,
-            _ => STRING,
+            // Numbers of dictionaries are found one by one before they are joined.
+            leaf => STRING + dtype::width(leaf.dtype()).unwrap_or_default(),
         };
         // Several batches are joined, and then there are both.
         let joined = if batches > 1 { dtype::width(dtype).unwrap_or_default() } else { 0 };

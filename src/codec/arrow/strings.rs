@@ -1,4 +1,5 @@
-//! The strings of a column, which are slices of the body in all their layouts.
+//! The strings of a column, which are slices of the body in all their layouts, and the numbers of dictionaries, which
+//! are slices as well.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use super::layout::Leaf;
 use crate::codec::dtype;
 use crate::proto::tensorflow::DataType;
 
-/// The strings of dictionaries by their numbers, as far as they have come.
+/// What dictionaries hold, by their numbers, as far as they have come.
 pub(super) type Dictionaries = HashMap<i64, Vec<Bytes>>;
 
 /// Appends the strings of a run, each of no more than `most` bytes.
@@ -28,29 +29,48 @@ pub(super) fn read(
             let ends = offsets.iter().skip(1);
             append(run, offsets.iter().zip(ends), most, out, |(start, end)| slice(&data, start, end))
         }
-        Leaf::FixedStrings(width) => {
-            let data = run.of(&batch.buffer()?, *width)?;
-            append(run, 0..run.count, most, out, |at| slice(&data, at * width, (at + 1) * width))
-        }
+        Leaf::FixedStrings(width) => fixed(batch, run, *width, most, out),
+        Leaf::Numbers(dtype) => fixed(batch, run, dtype::width(*dtype).unwrap_or(1), usize::MAX, out),
         Leaf::Views => {
             let views = run.of(&batch.buffer()?, VIEW)?;
             let data = batch.data_buffers()?;
             append(run, 0..run.count, most, out, |at| view(&views.slice(at * VIEW..(at + 1) * VIEW), &data))
         }
-        Leaf::Coded { dictionary, index, .. } => {
+        Leaf::Coded { dictionary, index, values: leaf } => {
+            let size = dtype::width(leaf.dtype());
             let width = dtype::width(*index).unwrap_or(1);
             let indices = run.of(&batch.buffer()?, width)?;
-            let strings = dictionaries.get(dictionary).map(Vec::as_slice).unwrap_or_default();
+            let values = dictionaries.get(dictionary).map(Vec::as_slice).unwrap_or_default();
             append(run, indices.chunks_exact(width), most, out, |bytes| {
                 let index = number(bytes, *index);
-                let string = usize::try_from(index).ok().and_then(|index| strings.get(index));
-                let what =
-                    || format!("the dictionary has {} strings, and none of number {index}", strings.len());
-                string.cloned().ok_or_else(what)
+                let value = usize::try_from(index).ok().and_then(|index| values.get(index));
+                let value = value.ok_or_else(|| {
+                    format!("the dictionary has {} values, and none of number {index}", values.len())
+                })?;
+                // Another column may have the same dictionary, as what it is itself.
+                match size {
+                    Some(size) if size != value.len() => Err(format!(
+                        "the dictionary has values of {} bytes, and {size} are needed",
+                        value.len()
+                    )),
+                    _ => Ok(value.clone()),
+                }
             })
         }
-        Leaf::Bits | Leaf::Numbers(_) => Ok(()),
+        Leaf::Bits => Ok(()),
     }
+}
+
+/// Appends values that all have as many bytes.
+fn fixed(
+    batch: &mut Batch<'_>,
+    run: Run,
+    width: usize,
+    most: usize,
+    out: &mut Vec<Bytes>,
+) -> Result<(), Fault> {
+    let data = run.of(&batch.buffer()?, width)?;
+    append(run, 0..run.count, most, out, |at| slice(&data, at * width, (at + 1) * width))
 }
 
 /// Appends as many strings as a run has. The buffer that has a part for each is known to be that long.

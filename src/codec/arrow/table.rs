@@ -3,7 +3,7 @@
 use arrow_ipc::{DictionaryBatch, Endianness};
 use bytes::Bytes;
 
-use super::batch::{Batch, Fault, Run};
+use super::batch::{Batch, Fault, Inflatable, Run};
 use super::column::Column;
 use super::layout::{Layout, Leaf};
 use super::messages::{Messages, broken};
@@ -56,11 +56,12 @@ impl<'a> Table<'a> {
     /// `INVALID_ARGUMENT` with the column, and the place in it.
     pub(super) fn read(mut self, limits: &Limits) -> Result<Vec<(String, Dense)>> {
         let mut dictionaries = Dictionaries::new();
+        let mut inflatable = Inflatable::new(limits.inflated);
         // A byte of an index stands for a whole string, which the model server gets each time.
         let mut unfolded = 0_usize;
         while let Some((message, content)) = self.messages.read()? {
             if let Some(batch) = message.header_as_record_batch() {
-                let mut batch = Batch::new(batch, content)?;
+                let mut batch = Batch::new(batch, content, &mut inflatable)?;
                 for column in &mut self.columns {
                     let known = column.strings();
                     column.read(&mut batch, &dictionaries, limits)?;
@@ -73,8 +74,10 @@ impl<'a> Table<'a> {
                         )));
                     }
                 }
-            } else if let Some(batch) = message.header_as_dictionary_batch() {
-                self.read_dictionary(batch, content, limits, &mut dictionaries)?;
+            } else if let Some(dictionary) = message.header_as_dictionary_batch() {
+                let data = dictionary.data().ok_or_else(|| broken("a dictionary has no batch"))?;
+                let batch = Batch::new(data, content, &mut inflatable)?;
+                self.read_dictionary(dictionary, batch, limits, &mut dictionaries)?;
             } else {
                 return Err(broken("a message is neither a batch nor a dictionary"));
             }
@@ -82,35 +85,33 @@ impl<'a> Table<'a> {
         Ok(self.columns.into_iter().map(Column::into_dense).collect())
     }
 
-    /// Reads the strings of a dictionary, in place of those it had or behind them.
+    /// Reads the values of a dictionary, in place of those it had or behind them.
     fn read_dictionary(
         &self,
-        batch: DictionaryBatch<'_>,
-        content: Bytes,
+        dictionary: DictionaryBatch<'_>,
+        mut batch: Batch<'_>,
         limits: &Limits,
         dictionaries: &mut Dictionaries,
     ) -> Result<()> {
-        let id = batch.id();
+        let id = dictionary.id();
         let coded = self.columns.iter().find_map(|column| match &column.layout.leaf {
-            Leaf::Coded { dictionary, strings, .. } if *dictionary == id => Some((column, strings)),
+            Leaf::Coded { dictionary, values, .. } if *dictionary == id => Some((column, values)),
             _ => None,
         });
-        let (Some((column, leaf)), Some(data)) = (coded, batch.data()) else {
-            return Err(broken("a dictionary belongs to no column"));
-        };
-        let mut strings = if batch.isDelta() { dictionaries.remove(&id) } else { None }.unwrap_or_default();
-        let mut batch = Batch::new(data, content)?;
+        let (column, leaf) = coded.ok_or_else(|| broken("a dictionary belongs to no column"))?;
+        let mut values =
+            if dictionary.isDelta() { dictionaries.remove(&id) } else { None }.unwrap_or_default();
         let run = Run { start: 0, count: batch.rows };
         batch
             .array(run)
             .and_then(|_| {
-                strings::read(leaf, &mut batch, run, &Dictionaries::new(), limits.string_size, &mut strings)
+                strings::read(leaf, &mut batch, run, &Dictionaries::new(), limits.string_size, &mut values)
             })
             .map_err(|Fault { index, what }| {
                 let place = index.map(|index| format!("[{index}]")).unwrap_or_default();
                 Error::invalid_argument(format!("{}: its dictionary{place}: {what}", column.name))
             })?;
-        dictionaries.insert(id, strings);
+        dictionaries.insert(id, values);
         Ok(())
     }
 }

@@ -24,7 +24,18 @@ use crate::codec::media::Agreement;
 use crate::codec::signature::{Input, Signature, Signatures};
 use crate::proto::tensorflow::{DataType, TensorProto};
 
+/// The streams that pyarrow has written, by their names.
+macro_rules! written {
+    ($($name:literal)*) => {
+        [$(($name, Bytes::from_static(include_bytes!(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/arrow/", $name, ".arrows")
+        )))),*]
+    };
+}
+
+mod compressed;
 mod damaged;
+mod dictionaries;
 
 const LIMITS: Limits = Limits { depth: 9, rank: 4, elements: 100, string_size: 20, inflated: 1000 };
 
@@ -233,12 +244,18 @@ fn what_makes_no_tensor_is_named() {
         "x: More than 100 elements",
     );
     let time: ArrayRef = Arc::new(TimestampSecondArray::from(vec![1]));
-    check(std::slice::from_ref(&time), int, "x: values of Arrow's type Timestamp make no tensor");
-    check(&[fixed(1, time)], int, "x: values of Arrow's type Timestamp make no tensor");
-    let numbers = Arc::new(Int32Array::from(vec![5]));
-    let coded = DictionaryArray::<UInt16Type>::new(vec![0].into(), numbers);
-    let expected = "x: a dictionary of Arrow's type Int makes no tensor, one of strings does";
-    check(&[Arc::new(coded)], int, expected);
+    check(
+        std::slice::from_ref(&time),
+        int,
+        "x: values of Arrow's type Timestamp make no tensor: cast them to int64 or to floats",
+    );
+    check(
+        &[fixed(1, time)],
+        int,
+        "x: values of Arrow's type Timestamp make no tensor: cast them to int64 or to floats",
+    );
+    let coded = DictionaryArray::<UInt16Type>::new(vec![0].into(), Arc::new(BooleanArray::from(vec![true])));
+    check(&[Arc::new(coded)], int, "x: a dictionary of bools makes no tensor: cast it to bools");
     let coded: DictionaryArray<Int8Type> = vec!["a", long].into_iter().collect();
     check(&[Arc::new(coded)], text, "x: its dictionary[1]: More than 20 bytes in a string");
     let coded: DictionaryArray<Int8Type> = vec![Some("a"), None].into_iter().collect();
@@ -303,22 +320,16 @@ fn what_is_no_stream_is_refused() {
     check(b"", "it does not start with a schema");
     check(b"hello", "it ends within a message");
     check(&[255; 16], "it ends within a message");
-    check(b"ARROW1\0\0", "it is a file, write it with pyarrow.ipc.new_stream or its like");
+    check(
+        b"ARROW1\0\0",
+        "it is a file, write a stream: with pyarrow.ipc.new_stream, write_ipc_stream of polars, or their like",
+    );
     check(&[&whole[..], b"more"].concat(), "there are 4 bytes behind its end");
     check(&whole[..whole.len() - 9], "it ends within a message");
     check(&[&[8, 0, 0, 0], &[255; 8][..]].concat(), "the metadata of a message is damaged");
     check(&[&[8, 0, 0, 0], &[0; 8][..]].concat(), "it is of a version of the format that is not known");
     // The end need not be marked.
     assert!(decoded(&whole.slice(..whole.len() - 8), &[("x", DataType::DtInt64)], &LIMITS).is_ok());
-}
-
-/// The streams that pyarrow has written, by their names.
-macro_rules! written {
-    ($($name:literal)*) => {
-        [$(($name, Bytes::from_static(include_bytes!(
-            concat!("../../../tests/fixtures/arrow/", $name, ".arrows")
-        )))),*]
-    };
 }
 
 #[test]
