@@ -5,7 +5,9 @@
 //! is `serde_json::Value` for requests and `serde_json::to_vec` of nested rows for replies.
 //! Ours and the baselines take turns, so that a slow moment of the machine hits all of them.
 //!
-//! `npy` is an image as an array of NumPy, to the pieces of the message, beside a copy of its bytes.
+//! `npy` is an image as an array of NumPy, to the pieces of the message, beside a copy of its bytes. `arrow` is the
+//! same as a stream of Arrow and `table` one of the rows of d, there and back, beside arrow-rs with a batch of its
+//! own, which leaves strings where they lie while each is one of its own in a message, and a copy of the bytes.
 //! Letters as arguments choose payloads; `--quick` takes few rounds, as a test that it runs.
 
 #![allow(
@@ -17,6 +19,8 @@
     reason = "a benchmark may panic, and its numbers are its own"
 )]
 
+#[path = "arrow.rs"]
+mod arrow;
 #[path = "payload.rs"]
 mod payload;
 
@@ -27,11 +31,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use payload::{Decode, Encode};
 use prost::Message;
-use tfbridge::codec::body::{self, Rules};
+use tfbridge::codec::body::{self, Form, Rules};
 use tfbridge::codec::media::Agreement;
 use tfbridge::codec::predict::{self, Format};
 use tfbridge::codec::{Limits, NanStyle};
-use tfbridge::proto::tensorflow::serving::PredictRequest;
+use tfbridge::proto::tensorflow::serving::{PredictRequest, PredictResponse};
 
 /// How long the rounds of one payload go on.
 const TIME: Duration = Duration::from_secs(3);
@@ -46,6 +50,9 @@ fn main() {
     }
     if chosen("npy") {
         bench_npy(time);
+    }
+    for name in arrow::STREAMS.into_iter().filter(|name| chosen(name)) {
+        bench_arrow(name, time);
     }
     for letter in payload::ENCODE.into_iter().filter(|letter| chosen(letter)) {
         bench_encode(&payload::encode(letter), time);
@@ -103,6 +110,45 @@ fn bench_npy(time: Duration) {
     report("npy", "decode", body.len(), ours, copy, &format!("a copy {}", show(copy)));
 }
 
+fn bench_arrow(name: &str, time: Duration) {
+    let payload = arrow::payload(name);
+    let stream = Bytes::from(arrow::write(&payload.batch));
+    let agreement = Agreement::new(Some("application/vnd.apache.arrow.stream"), [], None);
+    let agreement = agreement.expect("the type is known");
+    let rules = Rules { limits: Limits::default(), check_shapes: false };
+    let decode = || {
+        let decoded = body::decode(&agreement, &stream, Some(&payload.signatures), &rules, None);
+        decoded.expect("the payload is valid").inputs
+    };
+    let ours = || {
+        black_box(decode());
+    };
+    let theirs = || {
+        black_box(arrow::read(&stream));
+    };
+    let copy = || {
+        black_box(stream.to_vec());
+    };
+    let times = race([&ours, &theirs, &copy], time);
+    report_arrow(name, "decode", stream.len(), times);
+    let reply = PredictResponse { outputs: decode(), ..PredictResponse::default() };
+    let encode = || body::encode(&Form::Arrow, &reply, NanStyle::Literal).expect("the reply is a table").body;
+    let size = encode().len();
+    let ours = || {
+        black_box(encode());
+    };
+    let theirs = || {
+        black_box(arrow::write(&payload.batch));
+    };
+    let times = race([&ours, &theirs, &copy], time);
+    report_arrow(name, "encode", size, times);
+}
+
+fn report_arrow(name: &str, direction: &str, bytes: usize, [ours, theirs, copy]: [Duration; 3]) {
+    let detail = format!("arrow-rs {}, a copy {}", show(theirs), show(copy));
+    report(name, direction, bytes, ours, theirs, &detail);
+}
+
 fn bench_encode(payload: &Encode, time: Duration) {
     let outputs = HashMap::from([("scores".to_owned(), payload.tensor.clone())]);
     let encode = || predict::encode(&outputs, Format::Row, NanStyle::Literal).expect("the payload is valid");
@@ -143,7 +189,7 @@ fn report(letter: &str, direction: &str, bytes: usize, ours: Duration, baseline:
     let megabytes = bytes as f64 / 1e6 / ours.as_secs_f64();
     let ratio = ours.as_secs_f64() / baseline.as_secs_f64();
     println!(
-        "{letter:<4} {direction} {bytes:>9} bytes {:>9} {megabytes:>6.0} MB/s  ratio {ratio:.3}  ({detail})",
+        "{letter:<5} {direction} {bytes:>9} bytes {:>9} {megabytes:>6.0} MB/s  ratio {ratio:.3}  ({detail})",
         show(ours)
     );
 }
