@@ -104,8 +104,9 @@ impl Bridge {
         let room = |reply: &_, size| memory::of_text(reply, size).saturating_add(form.memory(reply, size));
         let written = Arc::clone(&form);
         let encode = move |reply, _| {
-            let response = grpc::encode(&written, &reply, model_version)?;
+            let mut response = grpc::encode(&written, &reply, model_version)?;
             if is_stream {
+                grpc::mark_final(&mut response);
                 let error_message = String::new();
                 return frame(
                     &ModelStreamInferResponse { error_message, infer_response: Some(response) },

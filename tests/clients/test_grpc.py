@@ -191,6 +191,7 @@ def test_streams(client):
             assert "Servable not found" in error.message()
             continue
         assert error is None and result.get_response().id == str(i)
+        assert result.get_response().parameters["triton_final_response"].bool_param
         np.testing.assert_array_equal(
             result.as_numpy("y"), [[i / 2 + 2]])
     client.stop_stream()

@@ -281,6 +281,9 @@ async fn a_stream_answers_each_message_and_goes_on() {
             assert!(answer.error_message.contains("is of datatype INT32"), "{}", answer.error_message);
         } else {
             assert_eq!(response.raw_output_contents, [floats(&[f32::from(index) / 2.0 + 2.0])]);
+            // What clients of Triton wait for.
+            let is_final = &response.parameters["triton_final_response"].parameter_choice;
+            assert_eq!(*is_final, Some(ParameterChoice::BoolParam(true)));
         }
     }
     let metrics = ports.metrics().await;

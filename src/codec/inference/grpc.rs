@@ -29,7 +29,8 @@ use crate::proto::inference::model_infer_request::{InferInputTensor, InferReques
 use crate::proto::inference::model_infer_response::InferOutputTensor;
 use crate::proto::inference::model_metadata_response::TensorMetadata;
 use crate::proto::inference::{
-    InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataResponse, ServerMetadataResponse,
+    InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataResponse,
+    ServerMetadataResponse,
 };
 use crate::proto::tensorflow::TensorProto;
 use crate::proto::tensorflow::serving::PredictResponse;
@@ -41,6 +42,9 @@ const SIGNATURE_NAME: &str = "signature_name";
 
 /// The one that says how many of the best scores are wanted.
 const TOP_K: &str = "top_k";
+
+/// The parameter of a response that says that it is the last one of its request.
+const FINAL_RESPONSE: &str = "triton_final_response";
 
 /// How many characters of a wrong datatype a message shows.
 const MOST_NAME: usize = 64;
@@ -208,6 +212,12 @@ fn write(form: &Form, reply: &PredictResponse, version: Option<i64>) -> Result<M
         response.raw_output_contents.push(contents);
     }
     Ok(response)
+}
+
+/// Says that no other response to the same request comes, as Triton does in streams: clients there wait for it.
+pub fn mark_final(response: &mut ModelInferResponse) {
+    let is_final = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
+    response.parameters.insert(FINAL_RESPONSE.to_owned(), is_final);
 }
 
 /// The raw contents of a tensor; numbers share the bytes of the reply.

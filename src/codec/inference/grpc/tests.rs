@@ -5,7 +5,6 @@ use prost::Message;
 use super::*;
 use crate::codec::dense::shape;
 use crate::codec::signature::{Input, Signature};
-use crate::proto::inference::InferParameter;
 use crate::proto::tensorflow::DataType;
 
 const RULES: Rules = Rules {
