@@ -14,8 +14,8 @@ pub(super) use self::fixed::{Fixed, Misfit};
 use self::random::Rows;
 pub(super) use self::random::mix;
 use super::graph::{Feed, Fetch};
-use super::numbers;
 use super::tensor::{MOST_BYTES, MOST_ELEMENTS, Tensor, Values, dtype_name, element_count, too_large};
+use crate::codec::dtype;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::DataType;
 
@@ -99,7 +99,7 @@ struct Blank {
 impl Blank {
     /// Takes what it needs out of the room that an answer has.
     fn new(dtype: DataType, shape: Vec<i64>, room: &mut usize) -> Result<Self> {
-        let width = numbers::width(dtype);
+        let width = dtype::width(dtype);
         if width.is_none() && dtype != DataType::DtString {
             let text = format!("The mock makes no tensors of type {}", dtype_name(dtype));
             return Err(Error::unimplemented(text));

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::tensor::{MOST_BYTES, Unreadable};
+use crate::codec::dtype::width;
 use crate::proto::tensorflow::{DataType, TensorProto};
 
 /// The packed elements of a tensor, out of whichever form it has.
@@ -22,18 +23,6 @@ pub(super) fn read(proto: &TensorProto, dtype: DataType, count: usize) -> Result
         Ok(proto.tensor_content.clone())
     } else {
         Err(Unreadable::Malformed)
-    }
-}
-
-/// Bytes per element, for the dtypes that are numbers to us.
-pub(super) fn width(dtype: DataType) -> Option<usize> {
-    match dtype {
-        DataType::DtBool | DataType::DtInt8 | DataType::DtUint8 => Some(1),
-        DataType::DtInt16 | DataType::DtUint16 | DataType::DtHalf | DataType::DtBfloat16 => Some(2),
-        DataType::DtFloat | DataType::DtInt32 | DataType::DtUint32 => Some(4),
-        DataType::DtDouble | DataType::DtInt64 | DataType::DtUint64 | DataType::DtComplex64 => Some(8),
-        DataType::DtComplex128 => Some(16),
-        _ => None,
     }
 }
 

@@ -190,7 +190,7 @@ mod tests {
     fn every_dtype_has_values_of_its_own() {
         for number in 1..=23 {
             let dtype = DataType::try_from(number).unwrap();
-            let is_missing = super::super::numbers::width(dtype).is_none() && dtype != DataType::DtString;
+            let is_missing = crate::codec::dtype::width(dtype).is_none() && dtype != DataType::DtString;
             if is_missing {
                 continue;
             }

@@ -2,14 +2,17 @@
 //!
 //! What was written last for an equal request is not written again. Calls that the server did not answer
 //! are not recorded. The file is bounded: when it is full, calls are passed on without it.
+//!
+//! One thread writes, so that a slow disk holds up none of those that answer; it ends with all that it was given written.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use http::uri::PathAndQuery;
+use tokio::sync::{mpsc, oneshot};
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
@@ -25,17 +28,31 @@ use crate::mock::{CONNECTION_WINDOW, LARGEST_MESSAGE, STREAM_WINDOW};
 /// The most bytes of a file.
 const MOST_BYTES: u64 = 4 << 30;
 
+/// How many calls wait to be written, each of which may be large; those who come then wait as well.
+const WAITING: usize = 8;
+
 #[derive(Debug)]
 pub(in crate::mock) struct Recorder {
     upstream: String,
     channel: Channel,
-    path: PathBuf,
-    file: Mutex<Target>,
+    /// The way to the thread that writes; it ends when this is gone.
+    calls: Option<mpsc::Sender<Written>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// A call as it will be in the file.
+#[derive(Debug)]
+struct Written {
+    line: String,
+    key: Key,
+    /// Told once it is there, or cannot be.
+    done: oneshot::Sender<()>,
 }
 
 /// The file, and what is in it.
 #[derive(Debug)]
 struct Target {
+    path: PathBuf,
     file: File,
     length: u64,
     /// The sum of the last line for each request, if it was written by this process.
@@ -68,8 +85,19 @@ impl Recorder {
         let mut file = File::options().append(true).create(true).open(path).map_err(unwritable)?;
         end_line(&mut file, path).map_err(unwritable)?;
         let length = file.metadata().map_err(unwritable)?.len();
-        let target = Target { file, length, last: HashMap::new(), is_broken: false };
-        Ok(Self { upstream: upstream.to_owned(), channel, path: path.to_owned(), file: Mutex::new(target) })
+        let mut target =
+            Target { path: path.to_owned(), file, length, last: HashMap::new(), is_broken: false };
+        let (calls, mut waiting) = mpsc::channel::<Written>(WAITING);
+        let write = move || {
+            while let Some(Written { line, key, done }) = waiting.blocking_recv() {
+                target.write(&line, key);
+                // Whose client has gone does not wait any more.
+                let _ = done.send(());
+            }
+        };
+        let writer = thread::Builder::new().name("recorder".to_owned()).spawn(write).map_err(unwritable)?;
+        let (calls, writer) = (Some(calls), Some(writer));
+        Ok(Self { upstream: upstream.to_owned(), channel, calls, writer })
     }
 
     /// The address of the server.
@@ -101,12 +129,12 @@ impl Recorder {
             }
             Err(_) => return result,
         };
-        self.write(&message, &outcome);
+        self.write(&message, &outcome).await;
         result
     }
 
-    /// Failing to write is no reason to fail a call, and is told once.
-    fn write<C: Call>(&self, request: &C, outcome: &Outcome) {
+    /// Has a call written, and waits until it is.
+    async fn write<C: Call>(&self, request: &C, outcome: &Outcome) {
         let line = match Line::text(request, outcome) {
             Ok(line) if (line.len() as u64) < LONGEST_LINE => line + "\n",
             Ok(_) => {
@@ -116,25 +144,47 @@ impl Recorder {
                 return tracing::warn!(method = C::name(), error, "a call cannot be recorded");
             }
         };
+        let (done, written) = oneshot::channel();
+        if let Some(calls) = &self.calls
+            && calls.send(Written { line, key: key(request), done }).await.is_ok()
+        {
+            // It only fails if the thread has ended, which nothing but a fault makes it do.
+            let _ = written.await;
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        drop(self.calls.take());
+        // What was given to the thread is in the file when the process ends.
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Target {
+    /// Failing to write is no reason to fail a call, and is told once.
+    fn write(&mut self, line: &str, key: Key) {
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);
         context.update(line.as_bytes());
-        let (key, line_sum) = (key(request), sum(context));
-        let mut target = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if target.is_broken || target.last.get(&key) == Some(&line_sum) {
+        let line_sum = sum(context);
+        if self.is_broken || self.last.get(&key) == Some(&line_sum) {
             return;
         }
-        let length = target.length + line.len() as u64;
+        let length = self.length + line.len() as u64;
         let problem = if length > MOST_BYTES {
             Some(format!("the file would be longer than {} GiB", MOST_BYTES >> 30))
         } else {
-            target.file.write_all(line.as_bytes()).err().map(|error| error.to_string())
+            self.file.write_all(line.as_bytes()).err().map(|error| error.to_string())
         };
         if let Some(problem) = problem {
-            target.is_broken = true;
+            self.is_broken = true;
             return tracing::warn!(file = %self.path.display(), error = problem, "no further calls are recorded");
         }
-        target.length = length;
-        target.last.insert(key, line_sum);
+        self.length = length;
+        self.last.insert(key, line_sum);
     }
 }
 
@@ -181,6 +231,8 @@ fn last_line(file: &mut File, length: u64) -> std::io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::mock::recording::Recording;
     use crate::proto::tensorflow::serving::PredictRequest;
@@ -205,10 +257,24 @@ mod tests {
             std::fs::write(&path, &before).unwrap();
             let recorder = Recorder::new("localhost:8500", &path).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
-            recorder.write(&PredictRequest::default(), &outcome);
+            recorder.write(&PredictRequest::default(), &outcome).await;
             assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{expected}{whole}\n"));
             assert_eq!(Recording::read(&path).is_ok(), !before.contains("notes") && before != "{");
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_call_has_left_is_written_also_if_nobody_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("calls.jsonl");
+        let recorder = Recorder::new("localhost:8500", &path).unwrap();
+        for code in [tonic::Code::NotFound, tonic::Code::Internal] {
+            let (request, outcome) = (PredictRequest::default(), Outcome::Error(code, String::new()));
+            // It is given to the thread at the first look, and then the client goes.
+            let _ = tokio::time::timeout(Duration::ZERO, recorder.write(&request, &outcome)).await;
+        }
+        drop(recorder);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
     }
 
     #[tokio::test]
