@@ -14,6 +14,7 @@ export function numberText(value) {
 }
 
 /// The largest scores as bars from zero, those below it to the left, with their places, and labels where there are any.
+/// Where none is above zero, such as of logarithms, they are bars from the lowest one, so that the best is the longest.
 export function bars(scores, labels) {
     const order = scores.map((score, index) => [score, index])
         .filter(([score]) => Number.isFinite(score))
@@ -21,11 +22,12 @@ export function bars(scores, labels) {
         .slice(0, BEST);
     const shown = order.map(([score]) => score);
     const [low, high] = [Math.min(...shown, 0), Math.max(...shown, 0)];
+    const base = low < 0 && high === 0 ? low : 0;
     const percent = (length) => `${100 * (length / (high - low || 1))}%`;
     const row = ([score, index], rank) => {
-        const bar = element("span", { class: score < 0 ? "bar-fill below" : "bar-fill" });
-        bar.style.setProperty("--from", percent(Math.min(score, 0) - low));
-        bar.style.setProperty("--share", percent(Math.abs(score)));
+        const bar = element("span", { class: score < base ? "bar-fill below" : "bar-fill" });
+        bar.style.setProperty("--from", percent(Math.min(score, base) - low));
+        bar.style.setProperty("--share", percent(Math.abs(score - base)));
         const label = labels?.[index];
         return element("tr", { class: rank === 0 ? "best" : undefined },
             element("th", { scope: "row" }, label === undefined || label === "" ? `${index}` : `${label}`),
@@ -42,6 +44,7 @@ export function bars(scores, labels) {
         element("tbody", {}, order.map(row)));
     table.style.setProperty("--zero", percent(-low));
     return element("div", {}, table,
+        base < 0 && element("p", { class: "soft small" }, `The bars begin at ${numberText(base)}, and zero is at their right`),
         rest > 0 && element("p", { class: "soft small" }, `${rest} smaller ${rest === 1 ? "one" : "ones"} not shown`));
 }
 

@@ -5,9 +5,12 @@ import { bytesText, element, newId, radios } from "./dom.js";
 import { base64, draw, inputsForFiles, open, pixelsOf, pixelsText, queryFor, SCALES, sidesFor } from "./picture.js";
 import { DEFAULT_SIGNATURE, isFloat, isString } from "./sample.js";
 
+/// The file that was chosen last, with the model and the input that it is for.
+let last;
+
 /// The place for a file of a signature's inputs, or undefined if none takes one. `change` is told of every change;
 /// `given` is then what goes into a JSON body, and `whole` what is the body itself, if either is wanted.
-export function filePlace(signature, signatureName, change) {
+export function filePlace(model, signature, signatureName, change) {
     const names = inputsForFiles(signature.inputs);
     if (names.length === 0) return undefined;
     const takesPixels = names.some((name) => !isString(signature.inputs[name]));
@@ -62,7 +65,16 @@ export function filePlace(signature, signatureName, change) {
         state.isWhole = Boolean(isAlone && pixels?.isDecoded && isPicture());
         if (isFloat(tensor)) state.scale = "0 to 1";
         else state.scale = "0 to 255";
+        last = { model, input: state.input, isString: isString(tensor), file: state.file };
         show();
+    }
+
+    /// Takes the file that another signature of the model was given, if an input of that name takes it in the same way.
+    function restore() {
+        if (last?.model !== model || !names.includes(last.input)) return;
+        if (isString(signature.inputs[last.input]) !== last.isString) return;
+        Object.assign(state, { file: last.file, input: last.input });
+        aim();
     }
 
     const isPicture = () => state.file.type.startsWith("image/");
@@ -76,6 +88,7 @@ export function filePlace(signature, signatureName, change) {
 
     function remove() {
         state.file = undefined;
+        last = undefined;
         picker.value = "";
         show();
         picker.focus();
@@ -133,6 +146,7 @@ export function filePlace(signature, signatureName, change) {
     return {
         view,
         listen,
+        restore,
         /// What goes into a JSON body, by the name of the input.
         given() {
             if (!state.file || state.isWhole) return {};

@@ -64,7 +64,7 @@ export function modelView(model, { choice, signatureName, choose, remember, askT
             element("div", { class: "pair" },
                 tensorsTable("Inputs", signature.inputs),
                 tensorsTable("Outputs", signature.outputs)),
-            tryView({ key: `${name}/${key}`, path, signature, signatureName: key, askToken }),
+            tryView({ key: `${name}/${key}`, path, model: name, signature, signatureName: key, askToken }),
         ];
     }
 }

@@ -19,11 +19,11 @@ let language = "curl";
 /// What each format is.
 const FORMATS = { instances: "Rows", inputs: "Columns", examples: "Examples" };
 
-/// The form for a signature at a path. `key` tells it apart from others; `askToken` is called when a token is missing.
-/// For what has no signature, `example` is the text of the body.
-export function tryView({ key, path, signature, signatureName, example, askToken }) {
+/// The form for a signature of a model at a path. `key` tells it apart from others; `askToken` is called when a token is
+/// missing. For what has no signature, `example` is the text of the body.
+export function tryView({ key, path, model, signature, signatureName, example, askToken }) {
     const formats = signature ? formatsOf(signature) : ["body"];
-    const files = signature && verbOf(signature) === "predict" ? filePlace(signature, signatureName, fileChanged) : undefined;
+    const files = signature && verbOf(signature) === "predict" ? filePlace(model, signature, signatureName, fileChanged) : undefined;
     let format = formats[0];
     let placeholders = new Map();
     let sending;
@@ -59,6 +59,7 @@ export function tryView({ key, path, signature, signatureName, example, askToken
         element("div", { class: "actions" }, button, element("span", { class: "soft small keys" }, "Ctrl + Enter")));
     files?.listen(form);
     refill();
+    files?.restore();
 
     const [list, panel] = tabs("Language", Object.keys(LANGUAGES).map((name) => [name, name]), language, (name, panel) => {
         language = name;

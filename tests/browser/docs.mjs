@@ -77,7 +77,8 @@ async function send(page, status = 200) {
 }
 
 async function replyOf(page, status = 200) {
-    await page.locator(`.status:has-text("${status}")`).waitFor();
+    // The reply before this one stays until there is another.
+    await page.locator(`.reply-place:not([aria-busy]) .status:has-text("${status}")`).waitFor();
     return JSON.parse(await page.locator(".reply .json").innerText());
 }
 
@@ -270,9 +271,12 @@ await check("scores below zero, pictures as bytes, with alpha and tall ones", as
     const [two, one, none, minus] = await fills("logits");
     assert.deepEqual([two.left, one.left, minus.right], [none.left, none.left, none.left]);
     assert.ok(two.right > one.right && minus.left < none.left);
+    // Where nothing is above zero the best is the longest, and what they begin at is told.
     const below = await fills("logs");
-    assert.deepEqual(new Set(below.map(({ right }) => right)).size, 1);
-    assert.ok(below[0].left > below[1].left && below[1].left > below[2].left);
+    assert.deepEqual(new Set(below.map(({ left }) => left)).size, 1);
+    assert.ok(below[0].right > below[1].right && below[1].right > below[2].right);
+    await output("logs").locator(`p:has-text("The bars begin at ${Math.min(...painted.predictions[0].logs)},")`).waitFor();
+    assert.equal(await output("logits").locator('p:has-text("The bars begin at")').count(), 0);
     const tall = await output("tall").locator(".pixels").boundingBox();
     assert.ok(tall.height < 450 && tall.width > 10, JSON.stringify(tall));
     const alpha = await output("mask").locator("canvas").evaluate((canvas) => [...canvas.getContext("2d").getImageData(1, 0, 1, 1).data]);
@@ -294,6 +298,32 @@ await check("a file for an input of bytes, in JSON and as the body", async () =>
     await page.getByRole("radio", { name: "the file itself" }).check();
     assert.deepEqual(await send(page), expected);
     await runAll(page, expected);
+    isClean(page);
+});
+await check("a file stays where another signature takes it in the same way", async () => {
+    const page = await openPage(open, "#model=paint", DESKTOP, scene);
+    const tab = (name) => page.getByRole("tab", { name, exact: true }).click();
+    const file = page.locator(".file strong");
+    const picture = { name: "kept.png", mimeType: "image/png", buffer: png(6, 5, (x, y) => [x * 40, y * 50, 200]) };
+    await page.locator("input[type=file]").setInputFiles(picture);
+    await file.waitFor();
+    await tab("guided");
+    assert.equal(await file.innerText(), "kept.png");
+    const sent = page.waitForRequest((request) => request.method() === "POST");
+    await page.getByRole("button", { name: "Send" }).click();
+    assert.deepEqual((await sent).postDataJSON().instances[0].image[4][5], [200, 200, 200]);
+    await page.getByRole("button", { name: "Remove" }).click();
+    await tab("serving_default");
+    assert.equal(await file.count(), 0);
+    // For strings it would be bytes, for numbers pixels.
+    await page.goto(`http://${open}/docs#model=echo&signature=bytes`);
+    await page.locator(".address:has-text('echo')").waitFor();
+    await page.locator("input[type=file]").setInputFiles(picture);
+    await file.waitFor();
+    await tab("uint8");
+    assert.equal(await file.count(), 0);
+    await tab("bytes");
+    assert.equal(await file.innerText(), "kept.png");
     isClean(page);
 });
 await check("the code answers as the page did, whatever is in the body", async () => {
