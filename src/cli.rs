@@ -5,6 +5,7 @@
 
 mod access;
 mod bench;
+mod body;
 mod check;
 mod client;
 mod command_line;

@@ -23,13 +23,12 @@ use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use clap::ValueEnum;
-
 use self::load::{Load, Until};
 use self::shot::Shot;
 use self::summary::Summary;
 use self::tally::Tally;
 use super::OutputFormat;
+use super::body::Format;
 use super::client::ServerArguments;
 use super::serve::{limit, time};
 use super::table::visible;
@@ -64,12 +63,13 @@ pub(super) struct Arguments {
     /// from the time at which a request was due. Without it, each answer is followed by the next request.
     #[arg(long, value_name = "NUMBER", value_parser = rate)]
     rate: Option<f64>,
-    /// The file with the body to send, of the type of `--format`, in place of one that is made up.
+    /// The file with the body to send in place of one that is made up, `-` for the standard input.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The type of the body. A model server takes messages only: JSON is made into one beforehand.
-    #[arg(long, default_value = "json", value_name = "FORMAT")]
-    format: Format,
+    /// What the body is: without this, what the extension of its file says, else JSON. A model server takes messages
+    /// only: JSON is made into one beforehand.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
     /// How many rows a made-up request has, where the signature leaves that open.
     #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=MOST_ROWS))]
     batch: u32,
@@ -79,22 +79,6 @@ pub(super) struct Arguments {
     /// How to print what was measured.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     output: OutputFormat,
-}
-
-/// The types of bodies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Json,
-    /// An array of NumPy.
-    Npy,
-    /// An archive of arrays.
-    Npz,
-    /// A stream of Apache Arrow.
-    Arrow,
-    /// A `PredictRequest`.
-    Protobuf,
-    /// A table.
-    Csv,
 }
 
 /// Sends requests until it is enough, and fails if one of them did.

@@ -14,13 +14,13 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::dial::Dial;
-use crate::codec::model::SIGNATURE_DEF;
+use crate::codec::model;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::model_service_client::ModelServiceClient;
 use crate::proto::tensorflow::serving::prediction_service_client::PredictionServiceClient;
 use crate::proto::tensorflow::serving::{
-    GetModelMetadataRequest, GetModelMetadataResponse, GetModelStatusRequest, GetModelStatusResponse,
-    ModelSpec, PredictRequest, PredictResponse,
+    GetModelMetadataResponse, GetModelStatusRequest, GetModelStatusResponse, ModelSpec, PredictRequest,
+    PredictResponse,
 };
 
 /// The most bytes of a reply.
@@ -72,10 +72,7 @@ impl Grpc {
 
     /// The signatures of a model.
     pub(super) async fn metadata(&self, model: &str) -> Result<GetModelMetadataResponse, Status> {
-        let request = GetModelMetadataRequest {
-            model_spec: Some(spec(model)),
-            metadata_field: vec![SIGNATURE_DEF.to_owned()],
-        };
+        let request = model::metadata_request(spec(model));
         let mut client =
             PredictionServiceClient::new(self.channel.clone()).max_decoding_message_size(LONGEST);
         let call = client.get_model_metadata(self.request(request));

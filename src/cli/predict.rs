@@ -1,9 +1,8 @@
 //! `tfbridge predict`: runs a model on what the command line, a file or the standard input has.
 //!
-//! What is sent is made by `given` from arguments and by `file` from a file; the bridge reads the bodies, so
+//! What is sent is made by `given` from arguments, or is a file as it is; the bridge reads the bodies, so
 //! that nothing here knows how arrays, tables or pictures become tensors. Files of any size go through `stream`.
 
-mod file;
 mod fit;
 mod given;
 mod show;
@@ -17,14 +16,13 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use clap::ValueEnum;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, Response};
 use serde_json::Value;
 
-use self::file::Format;
 use super::OutputFormat;
+use super::body::{self, Format};
 use super::client::{Client, ServerArguments, accepted, encoded};
 use super::target::{Description, TargetArguments, advised, type_of};
 use crate::codec::catalog::{Signature, Tensor};
@@ -141,7 +139,7 @@ impl Arguments {
             (Some(description), Some(_)) => description.signatures.get(self.target.signature_name()),
             (None, _) => None,
         };
-        let request = self.request(signature)?;
+        let request = self.request(signature).await?;
         let accept = self.accepted();
         if let (Some(format), None) = (accept, &self.save)
             && format.is_binary()
@@ -154,21 +152,26 @@ impl Arguments {
         match self.save.as_deref() {
             // To open it would be to empty the file that it may be.
             Some(path) if path == Path::new(STANDARD_OUTPUT) => super::print(response.body()),
-            Some(path) => save(path, response.body()),
+            Some(path) => save(path.to_owned(), response.into_body()).await,
             None => self.print(&response, signature),
         }
     }
 
     /// What is sent.
-    fn request(&self, signature: Option<&Signature>) -> Result<Request> {
-        if let Some(path) = &self.file {
-            return file::request(path, self.format, self.no_header);
+    async fn request(&self, signature: Option<&Signature>) -> Result<Request> {
+        if let Some(path) = self.file.clone() {
+            let format = self.format.map_or_else(|| Format::of_body(&path), Ok)?;
+            let body = body::apart(move || body::read(&path)).await?;
+            let header = if self.no_header { "; header=absent" } else { "" };
+            let content_type = format!("{}{header}", format.type_of(&body));
+            return Ok(Request { content_type, body: body.into(), parameters: Vec::new() });
         }
         if self.inputs.is_empty() {
             return Err(self.without_inputs(signature));
         }
-        let name = self.target.signature.as_deref();
-        given::request(&self.inputs, signature, name, self.top_k)
+        let (inputs, signature) = (self.inputs.clone(), signature.cloned());
+        let (name, top_k) = (self.target.signature.clone(), self.top_k);
+        body::apart(move || given::request(&inputs, signature.as_ref(), name.as_deref(), top_k)).await
     }
 
     /// A request that is refused, with what would be taken.
@@ -273,8 +276,7 @@ impl Arguments {
             ))
         })?;
         if !matches!(format, Format::Ndjson | Format::Csv) {
-            let value = format.to_possible_value();
-            let name = value.as_ref().map(clap::builder::PossibleValue::get_name).unwrap_or_default();
+            let name = format.name();
             return Err(Error::invalid_argument(format!("--stream reads ndjson and csv, not {name}")));
         }
         let mut stops = stream::Stops::listen()?;
@@ -344,9 +346,9 @@ fn saved(path: PathBuf) -> PathBuf {
     if path == Path::new("-") { PathBuf::from(STANDARD_OUTPUT) } else { path }
 }
 
-fn save(path: &Path, body: &[u8]) -> Result<()> {
-    std::fs::write(path, body)
-        .map_err(|error| Error::unavailable(format!("Cannot write {}: {error}", path.display())))
+async fn save(path: PathBuf, content: Bytes) -> Result<()> {
+    let cannot = |path: &Path, error| Error::unavailable(format!("Cannot write {}: {error}", path.display()));
+    body::apart(move || std::fs::write(&path, content).map_err(|error| cannot(&path, error))).await
 }
 
 /// A number of scores.

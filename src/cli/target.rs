@@ -8,7 +8,8 @@ use serde_json::Value;
 use tonic::Code;
 
 use super::client::{Client, encoded};
-use crate::codec::catalog::{Signature, Tensor};
+use super::inspect;
+use crate::codec::catalog::{Signature, Tensor, Version};
 use crate::codec::dtype;
 use crate::codec::signature::{self, DEFAULT_SIGNATURE, Signatures};
 use crate::error::{Error, Result};
@@ -86,11 +87,31 @@ impl TargetArguments {
 
     /// An error with what to try next, where that is known.
     pub(super) async fn explained(&self, client: &Client, error: Error) -> Error {
-        if error.status() != StatusCode::NOT_FOUND {
-            return explained(client, error);
-        }
-        let advice = self.others(client).await;
+        let advice = match error.status() {
+            StatusCode::NOT_FOUND => self.others(client).await,
+            // The text is TensorFlow Serving's, which says the same of all labels of a model that is not there.
+            _ if self.label.is_some() && error.message().contains(UNKNOWN_LABEL) => self.labels(client).await,
+            _ => return explained(client, error),
+        };
         advised(error, advice.as_deref())
+    }
+
+    /// Which labels the model has, for somebody who asked for one that it has not.
+    async fn labels(&self, client: &Client) -> Option<String> {
+        let Ok(versions) = inspect::versions(client, &self.model).await else {
+            return self.others(client).await;
+        };
+        let version = |version: &Version| {
+            let label = |label: &String| format!("{label} (version {})", version.number);
+            version.labels.iter().map(label).collect::<Vec<_>>()
+        };
+        let labels: Vec<_> = versions.iter().flat_map(version).collect();
+        // A model server does not tell them, and a bridge knows those that somebody has asked for.
+        if labels.is_empty() {
+            self.others(client).await
+        } else {
+            Some(format!("Known labels: {}", labels.join(", ")))
+        }
     }
 
     /// Which models or versions there are, for somebody who asked for one that is not there.
@@ -118,6 +139,9 @@ impl TargetArguments {
         })
     }
 }
+
+/// How a model server says that a model has no such label.
+const UNKNOWN_LABEL: &str = "Unrecognized servable version label";
 
 /// What is said to those who are not let in.
 const TOKEN: &str = "A token is sent with --token, or from the variable TFBRIDGE_TOKEN.";

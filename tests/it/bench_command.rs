@@ -99,6 +99,27 @@ async fn every_request_is_counted_whatever_its_type() {
 }
 
 #[tokio::test]
+async fn a_body_is_what_its_extension_says_unless_somebody_says_otherwise() {
+    let bridge = Bridge::start(models()).await;
+    let server = format!("http://{}", bridge.address);
+    for (suffix, content, more, expected) in [
+        (".csv", "x\n1\n5\n", &[][..], "csv"),
+        (".ndjson", "1\n5\n", &[], "ndjson"),
+        (".csv", r#"{"instances": [1.0]}"#, &["--format", "json"], "json"),
+        (".txt", r#"{"instances": [1.0]}"#, &[], "json"),
+    ] {
+        let body = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
+        std::fs::write(body.path(), content).unwrap();
+        let path = body.path().to_str().unwrap();
+        let words = ["half_plus_two", "--server", &server, "--requests", "5", "--body", path];
+        let (code, result) = measure(&[&words, more].concat()).await;
+        assert_eq!((code, &result["format"]), (Some(0), &expected.into()), "{suffix}: {result:#}");
+    }
+    let (code, _, error) = run(&["half_plus_two", "--server", &server, "--format", "image"]).await;
+    assert_eq!((code, error.contains("name a file with --body")), (Some(64), true), "{error}");
+}
+
+#[tokio::test]
 async fn a_model_server_is_asked_without_a_bridge_between() {
     for transport in [Transport::Tcp, Transport::Tls] {
         let server = Server::start(transport, models()).await;

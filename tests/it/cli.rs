@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::backend::{Server, Transport};
@@ -82,6 +84,17 @@ serving_default  predict  input   x     float  [?, 1]
     );
     fails(&["inspect", "resnet", "--server", &server], 1, &["knows: echo, half_plus_two"]);
     fails(&["inspect", "echo", "--server", &server, "--version", "9"], 1, &["Available versions: 1"]);
+    fails(
+        &["inspect", "half_plus_two", "--server", &server, "--label", "stabel"],
+        1,
+        &["400: Unrecognized servable version label: stabel\nKnown labels: stable (version 123)"],
+    );
+    fails(&["predict", "echo", "1", "--server", &server, "--label", "x"], 1, &["Available versions: 1"]);
+    fails(
+        &["inspect", "half_plus_tow", "--server", &server, "--label", "x"],
+        1,
+        &["Did you mean half_plus_two?"],
+    );
     fails(
         &["inspect", "echo", "--server", &server, "--signature", "mixd"],
         64,
@@ -192,4 +205,40 @@ async fn predictions_are_made_from_files() {
     let told = predict(&["echo", "--signature", "bytes", &format!("@{text}"), "--output", "json"]);
     // The signature has any rank, so that there are no lists around it.
     assert_eq!(told, "{\"outputs\":{\"b64\":\"/wA=\"}}\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_with_nobody_at_its_other_end_stops_with_an_interrupt() {
+    let bridge = Bridge::start(models()).await;
+    let server = format!("http://{}", bridge.address);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pipe.json");
+    let pipe = path.to_str().unwrap();
+    assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    let (argument, saved) = (format!("x=@{pipe}"), directory.path().join("saved"));
+    let saved = saved.to_str().unwrap();
+    for words in [
+        &["predict", "half_plus_two", "--file", pipe][..],
+        &["predict", "half_plus_two", &argument],
+        &["predict", "half_plus_two", "1", "--save", pipe],
+        &["predict", "half_plus_two", "--stream", "--file", pipe, "--format", "ndjson", "--save", saved],
+        &["bench", "half_plus_two", "--body", pipe],
+    ] {
+        let child = start(&[words, &["--server", &server]].concat());
+        // From then on it is known that signals are waited for.
+        let is_opening = || {
+            let threads = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+            let names = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")));
+            names.flatten().any(|name| name == "files\n")
+        };
+        let begin = Instant::now();
+        while !is_opening() {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{words:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+        let (code, told, errors) = said(&child.wait_with_output().unwrap());
+        assert_eq!((code, &*told), (Some(130), ""), "{words:?}: {errors}");
+        assert!(errors.ends_with("error: Interrupted\n"), "{words:?}: {errors}");
+    }
 }

@@ -1,31 +1,25 @@
 //! The request that is sent again and again, and what a server makes of it.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use prost::Message as _;
 use rustls::pki_types::ServerName;
 
+use super::Arguments;
 use super::tally::{Outcome, Status};
-use super::{Arguments, Format};
+use crate::cli::body::{self, Format};
 use crate::cli::client::{Client, ServerArguments, accepted, encoded};
 use crate::cli::described::Described;
 use crate::cli::dial::{Dial, To};
 use crate::cli::grpc::Grpc;
 use crate::cli::target::{TargetArguments, explained_backend};
 use crate::codec::NanStyle;
-use crate::codec::body::{self, Form};
+use crate::codec::body::{Form, encode};
 use crate::config::Backend;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 use crate::upstream;
-
-/// The most bytes of a body from a file.
-const LONGEST: u64 = 1 << 30;
 
 /// With this the values that are made up begin: all runs send the same ones.
 const SEED: u64 = 1;
@@ -38,6 +32,8 @@ pub(super) struct Shot {
     pub(super) server: String,
     /// What it runs, if it was made up.
     pub(super) signature: Option<String>,
+    /// What its body is, or what its message was made from.
+    pub(super) format: Format,
     /// How many bytes its body, or its message, has.
     pub(super) size: usize,
 }
@@ -64,17 +60,19 @@ impl Shot {
     ///
     /// What the server says of the model, and why there can be no such request.
     pub(super) async fn aim(arguments: &Arguments) -> Result<Self> {
-        let given = match &arguments.body {
-            Some(path) => Some(read(path).map_err(|error| error.about(&path.display().to_string()))?),
+        let of_file = arguments.body.as_deref().and_then(|path| Format::of_body(path).ok());
+        let format = arguments.format.or(of_file).unwrap_or(Format::Json);
+        let given = match arguments.body.clone() {
+            Some(path) => Some(body::apart(move || body::read(&path)).await?.into()),
             None => None,
         };
         match arguments.server.backend() {
-            Some(backend) => Self::at_backend(backend, given, arguments).await,
-            None => Self::at_bridge(given, arguments).await,
+            Some(backend) => Self::at_backend(backend, given, format, arguments).await,
+            None => Self::at_bridge(given, format, arguments).await,
         }
     }
 
-    async fn at_bridge(given: Option<Bytes>, arguments: &Arguments) -> Result<Self> {
+    async fn at_bridge(given: Option<Bytes>, format: Format, arguments: &Arguments) -> Result<Self> {
         let client = Box::new(arguments.server.connect()?);
         let mut path = format!("/v1/models/{}:predict", encoded(&arguments.model));
         let mut signature = None;
@@ -91,32 +89,29 @@ impl Shot {
             };
             let (name, sample) = sample(&described, arguments)?;
             // Servers other than a bridge do not know the query.
-            is_in_query =
-                (!matches!(arguments.format, Format::Json | Format::Protobuf)).then(|| name.clone());
+            is_in_query = (!matches!(format, Format::Json | Format::Protobuf)).then(|| name.clone());
             signature = Some(name);
-            written(&described, sample, arguments)?
+            written(&described, sample, format, arguments)?
         };
         if let Some(name) = is_in_query {
             path = format!("{path}?signature_name={}", encoded(&name));
         }
-        let content_type = HeaderValue::from_static(match arguments.format {
-            Format::Json => "application/json",
-            Format::Npy => "application/x-npy",
-            Format::Npz => "application/x-npz",
-            Format::Arrow => "application/vnd.apache.arrow.stream",
-            Format::Protobuf => "application/x-protobuf",
-            Format::Csv => "text/csv",
-        });
+        let content_type = HeaderValue::from_static(format.type_of(&body));
         // A reply may be of a form that its type cannot carry, such as a table.
         let headers = [(CONTENT_TYPE, content_type), (ACCEPT, HeaderValue::from_static("*/*"))];
         let (server, size) = (client.name().to_owned(), body.len());
-        Ok(Self { way: Way::Http { client, path, headers, body }, server, signature, size })
+        Ok(Self { way: Way::Http { client, path, headers, body }, server, signature, format, size })
     }
 
-    async fn at_backend(backend: &Backend, given: Option<Bytes>, arguments: &Arguments) -> Result<Self> {
-        if !matches!(arguments.format, Format::Json | Format::Protobuf) {
+    async fn at_backend(
+        backend: &Backend,
+        given: Option<Bytes>,
+        format: Format,
+        arguments: &Arguments,
+    ) -> Result<Self> {
+        if !matches!(format, Format::Json | Format::Protobuf) {
             return Err(Error::invalid_argument(
-                "A model server takes messages only: with --backend, --format is json or protobuf",
+                "A model server takes messages only: with --backend, a body is json or protobuf",
             ));
         }
         let connections = (0..arguments.concurrency).map(|_| connect(backend, &arguments.server));
@@ -124,7 +119,7 @@ impl Shot {
         let first = connections.first().ok_or_else(|| Error::internal("There is no connection"))?;
         let mut signature = None;
         let request = match given {
-            Some(message) if arguments.format == Format::Protobuf => {
+            Some(message) if format == Format::Protobuf => {
                 let mut request = PredictRequest::decode(message).map_err(|error| {
                     Error::invalid_argument(format!("The body is no PredictRequest: {error}"))
                 })?;
@@ -145,7 +140,7 @@ impl Shot {
             }
         };
         let (server, size) = (backend.to_string(), request.encoded_len());
-        Ok(Self { way: Way::Grpc { connections, request }, server, signature, size })
+        Ok(Self { way: Way::Grpc { connections, request }, server, signature, format, size })
     }
 
     /// True if there is a server of the REST API between.
@@ -245,27 +240,23 @@ fn message(described: &Described, body: &Bytes, arguments: &Arguments) -> Result
 }
 
 /// A body in the type that is wanted. What writes replies writes requests of the same values as well.
-fn written(described: &Described, body: Bytes, arguments: &Arguments) -> Result<Bytes> {
-    let form = match arguments.format {
+fn written(described: &Described, body: Bytes, format: Format, arguments: &Arguments) -> Result<Bytes> {
+    let form = match format {
         Format::Json => return Ok(body),
         Format::Protobuf => return Ok(message(described, &body, arguments)?.encode_to_vec().into()),
         Format::Npy => Form::Npy,
         Format::Npz => Form::Npz,
         Format::Arrow => Form::Arrow,
         Format::Csv => Form::Csv,
+        Format::Ndjson => Form::Lines,
+        Format::Image | Format::OctetStream => {
+            return Err(Error::invalid_argument(format!(
+                "No value is made up as {}: name a file with --body",
+                format.name()
+            )));
+        }
     };
     let (_, outputs) = described.tensors(&body)?;
     let values = PredictResponse { outputs, ..PredictResponse::default() };
-    Ok(body::encode(&form, &values, NanStyle::default())?.body)
-}
-
-/// The body in a file.
-fn read(path: &Path) -> Result<Bytes> {
-    let bad = |error: std::io::Error| Error::invalid_argument(error.to_string());
-    let mut body = Vec::new();
-    File::open(path).map_err(bad)?.take(LONGEST + 1).read_to_end(&mut body).map_err(bad)?;
-    if body.len() as u64 > LONGEST {
-        return Err(Error::invalid_argument(format!("The body has more than {LONGEST} bytes")));
-    }
-    Ok(body.into())
+    Ok(encode(&form, &values, NanStyle::default())?.body)
 }

@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::Arguments;
 use super::chart;
 use super::load::Ran;
 use super::shot::Shot;
 use super::tally::Tally;
-use super::{Arguments, Format};
+use crate::cli::body::Format;
 use crate::cli::table::Table;
 
 /// All that is known at the end.
@@ -76,16 +77,9 @@ impl Summary<'_> {
     }
 
     /// What is sent, by its name.
-    fn format(&self) -> &'static str {
-        match self.arguments.format {
-            _ if !self.shot.is_http() => "protobuf",
-            Format::Json => "json",
-            Format::Npy => "npy",
-            Format::Npz => "npz",
-            Format::Arrow => "arrow",
-            Format::Protobuf => "protobuf",
-            Format::Csv => "csv",
-        }
+    fn format(&self) -> String {
+        let format = if self.shot.is_http() { self.shot.format } else { Format::Protobuf };
+        format.name()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "it is a rate")]

@@ -10,7 +10,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::fit::Piece;
-use super::{Request, file, sizes};
+use super::{Request, sizes};
+use crate::cli::body::{self, Format};
 use crate::cli::target::{similar, type_of};
 use crate::codec::catalog::{Signature, Tensor};
 use crate::error::{Error, Result};
@@ -106,7 +107,7 @@ pub(super) fn file(argument: &str) -> Option<&Path> {
 fn read(name: &str, value: &str, tensor: Option<&Tensor>) -> Result<Given> {
     let is_string = tensor.is_some_and(|tensor| tensor.dtype == DataType::DtString);
     if let Some(path) = value.strip_prefix('@') {
-        let content = file::read(Path::new(path))?;
+        let content = body::read(Path::new(path))?;
         return match content.as_slice() {
             [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Ok(Given::Array(content)),
             content if is_string => {
@@ -215,7 +216,7 @@ fn columns(
     let (signature, top_k) = (signature.unwrap_or_default(), top_k.unwrap_or_default());
     let body = format!("{{{signature}{top_k}\"inputs\": {inputs}}}");
     Request {
-        content_type: file::Format::Json.content_type().to_owned(),
+        content_type: Format::Json.content_type().to_owned(),
         body: body.into(),
         parameters: Vec::new(),
     }
@@ -253,7 +254,7 @@ fn picture(given: BTreeMap<&str, Vec<Given>>) -> Result<Request> {
                 return Err(Error::internal("There is no picture"));
             };
             let parameters = vec![("input".to_owned(), name.to_owned())];
-            Ok(Request { content_type: file::picture_type(&body).to_owned(), body: body.into(), parameters })
+            Ok(Request { content_type: body::picture_type(&body).to_owned(), body: body.into(), parameters })
         }
         _ => Err(Error::invalid_argument(
             "A picture becomes numbers only as the one thing that is given: the others could be arrays of NumPy",

@@ -26,8 +26,8 @@ use tokio::signal::unix::{Signal, SignalKind};
 use self::exchange::{End, Exchange};
 use self::output::{Existing, Output};
 use self::progress::Progress;
-use super::file;
 use crate::cli::OutputFormat;
+use crate::cli::body;
 use crate::cli::client::Client;
 use crate::error::{Error, Result};
 
@@ -133,8 +133,13 @@ impl Job<'_> {
     ///
     /// What ended it before its time, and lines that failed.
     pub(super) async fn run(self, arguments: &StreamArguments, stops: &mut Stops) -> Result<()> {
-        let source = file::open(self.file)?;
-        let output = Output::open(self.save, arguments.failures(self.save), arguments.existing())?;
+        let (file, save) = (self.file.to_owned(), self.save.to_owned());
+        let (failures, existing) = (arguments.failures(&save), arguments.existing());
+        let open = body::apart(move || Ok((body::open(&file)?, Output::open(&save, failures, existing)?)));
+        let (source, output) = tokio::select! {
+            opened = open => opened?,
+            () = stops.next() => return Err(Error::new(tonic::Code::Cancelled, "Interrupted")),
+        };
         let resumed = output.written();
         let size = std::fs::metadata(self.file).ok().filter(std::fs::Metadata::is_file).map(|it| it.len());
         let progress = Progress::new(size, resumed, arguments.quiet);

@@ -1,13 +1,13 @@
-//! A file as the body of a request.
+//! Bodies of requests that are in files: what they are, and how they are read.
 
 use std::fs::File;
 use std::io::{Read, stdin};
 use std::path::Path;
 
 use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use tokio::sync::oneshot;
 
-use super::Request;
 use crate::error::{Error, Result};
 
 /// The most bytes of a file that is sent as one body.
@@ -64,6 +64,34 @@ impl Format {
         })
     }
 
+    /// What a body is of which somebody says nothing else.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a file whose name does not tell.
+    pub(super) fn of_body(path: &Path) -> Result<Self> {
+        let of_path = if path == Path::new("-") { Some(Self::Json) } else { Self::of_path(path) };
+        of_path.ok_or_else(|| {
+            let path = path.display();
+            Error::invalid_argument(format!(
+                "What {path} is does not show from its name: say it with --format"
+            ))
+        })
+    }
+
+    /// Its name on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().as_ref().map(PossibleValue::get_name).unwrap_or_default().to_owned()
+    }
+
+    /// The type of a body that is of this format.
+    pub(super) fn type_of(self, body: &[u8]) -> &'static str {
+        match self {
+            Self::Image => picture_type(body),
+            format => format.content_type(),
+        }
+    }
+
     /// The type that HTTP knows it by.
     pub(super) fn content_type(self) -> &'static str {
         match self {
@@ -86,29 +114,6 @@ impl Format {
     }
 }
 
-/// The request with this file for a body.
-///
-/// # Errors
-///
-/// `INVALID_ARGUMENT` for a file whose format nobody knows, or that is too large for one body.
-pub(super) fn request(path: &Path, format: Option<Format>, no_header: bool) -> Result<Request> {
-    let of_path = if path == Path::new("-") { Some(Format::Json) } else { Format::of_path(path) };
-    let format = format.or(of_path).ok_or_else(|| {
-        let path = path.display();
-        Error::invalid_argument(format!("What {path} is does not show from its name: say it with --format"))
-    })?;
-    let body = read(path)?;
-    let mut content_type = match format {
-        Format::Image => picture_type(&body),
-        format => format.content_type(),
-    }
-    .to_owned();
-    if no_header {
-        content_type.push_str("; header=absent");
-    }
-    Ok(Request { content_type, body: body.into(), parameters: Vec::new() })
-}
-
 /// The type of a picture, as it begins.
 pub(super) fn picture_type(picture: &[u8]) -> &'static str {
     if picture.starts_with(b"\xff\xd8") { "image/jpeg" } else { "image/png" }
@@ -125,7 +130,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     read.map_err(|error| unreadable(path, &error))?;
     if content.len() as u64 > LARGEST {
         return Err(Error::invalid_argument(format!(
-            "{} is larger than 1 GiB: send it line by line, with --stream",
+            "{} is larger than 1 GiB: `tfbridge predict --stream` sends a file line by line",
             path.display()
         )));
     }
@@ -143,6 +148,23 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
     }
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     Ok(Box::new(file))
+}
+
+/// Does on a thread of its own what may take as long as others like, such as the opening of a pipe that has nobody at
+/// its other end. Whoever gives up waiting for it leaves the thread behind, and that keeps no process from ending.
+///
+/// # Errors
+///
+/// What the work says.
+pub(super) async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    // Nobody may wait for it any more.
+    let work = move || drop(sender.send(work()));
+    std::thread::Builder::new()
+        .name("files".to_owned())
+        .spawn(work)
+        .map_err(|error| Error::internal("There can be no further thread").with_source(error))?;
+    receiver.await.map_err(|_| Error::internal("The thread for files has ended before its work"))?
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
@@ -164,9 +186,10 @@ mod tests {
         check("cat.jpeg", Some(Format::Image));
         check("rows.txt", None);
         check("json", None);
-        let error = request(Path::new("rows.txt"), None, false).unwrap_err();
+        let error = Format::of_body(Path::new("rows.txt")).unwrap_err();
         assert!(error.message().contains("--format"), "{error}");
-        let error = request(Path::new("/nowhere/rows.csv"), None, false).unwrap_err();
+        assert_eq!(Format::of_body(Path::new("-")).unwrap(), Format::Json);
+        let error = read(Path::new("/nowhere/rows.csv")).unwrap_err();
         assert!(error.message().starts_with("Cannot read /nowhere/rows.csv: "), "{error}");
     }
 }
