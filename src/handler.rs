@@ -30,6 +30,7 @@ use http::{HeaderMap, Request};
 use http_body::Body;
 use prost::Message;
 
+use crate::codec::Limits;
 use crate::codec::body::Encoded;
 use crate::codec::example::{self, MultiInference};
 use crate::codec::media::MediaType;
@@ -40,8 +41,8 @@ use crate::error::{Error, Result};
 use crate::metrics::{Levels, Metrics};
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::proto::tensorflow::serving::{
-    ClassificationRequest, GetModelMetadataRequest, GetModelStatusRequest, InferenceTask, ModelSpec,
-    MultiInferenceRequest, RegressionRequest,
+    ClassificationRequest, GetModelStatusRequest, InferenceTask, ModelSpec, MultiInferenceRequest,
+    RegressionRequest,
 };
 use crate::record::{Limit, Part, Record};
 use crate::route::{Route, Target, Version};
@@ -49,7 +50,7 @@ use crate::signature::{Remembered, SignatureCache};
 use crate::telemetry::PayloadLog;
 pub(crate) use crate::upstream::offload::offload;
 use crate::upstream::{Call, EndpointState, Memory, Upstream};
-use admission::Admission;
+use admission::{Admission, Turn};
 pub(crate) use catalog::Visible;
 pub(crate) use lines::Stream;
 pub(crate) use openapi::EntityTag;
@@ -71,6 +72,7 @@ pub struct Bridge {
     admission: Admission,
     readiness: Readiness,
     found: catalog::Found,
+    made: openapi::Made,
     /// Whether requests need tokens, which the description of the API tells.
     has_tokens: bool,
 }
@@ -122,6 +124,7 @@ impl Bridge {
             admission: Admission::new(&config.api, &metrics),
             readiness: Readiness::new(config, &metrics),
             found: catalog::Found::default(),
+            made: openapi::Made::default(),
             has_tokens: config.access.auth_file.is_some(),
             metrics,
         }
@@ -152,6 +155,7 @@ impl Bridge {
             admission: Admission::new(&config.api, metrics),
             readiness: self.readiness.renewed(config, metrics),
             found: catalog::Found::default(),
+            made: openapi::Made::default(),
             has_tokens: config.access.auth_file.is_some(),
         }
     }
@@ -241,12 +245,8 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
-        let _permit = self.admission.enter(&call.record).await?;
-        call.memory.hold(memory::of_examples(&body))?;
-        let limits = self.api.limits;
-        let decode = offload(body.len(), &call.memory, move || example::decode(&body, "classify", &limits));
-        let examples = call.record.measure(Part::Decode, decode).await?;
+        let decode = |body: &Bytes, limits: &Limits| example::decode(body, "classify", limits);
+        let (_turn, examples) = self.examples(request, call, decode).await?;
         let request = ClassificationRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
@@ -266,12 +266,8 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
-        let _permit = self.admission.enter(&call.record).await?;
-        call.memory.hold(memory::of_examples(&body))?;
-        let limits = self.api.limits;
-        let decode = offload(body.len(), &call.memory, move || example::decode(&body, "regress", &limits));
-        let examples = call.record.measure(Part::Decode, decode).await?;
+        let decode = |body: &Bytes, limits: &Limits| example::decode(body, "regress", limits);
+        let (_turn, examples) = self.examples(request, call, decode).await?;
         let request = RegressionRequest {
             model_spec: Some(target.to_spec(&examples.signature_name)),
             input: Some(examples.input),
@@ -290,13 +286,9 @@ impl Bridge {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
-        let _permit = self.admission.enter(&call.record).await?;
-        call.memory.hold(memory::of_examples(&body))?;
-        let (size, limits) = (body.len(), self.api.limits);
-        let decode = move || example::decode_multi_inference(&body, "multi_inference", &limits);
-        let decode = offload(size, &call.memory, decode);
-        let MultiInference { tasks, input } = call.record.measure(Part::Decode, decode).await?;
+        let decode =
+            |body: &Bytes, limits: &Limits| example::decode_multi_inference(body, "multi_inference", limits);
+        let (_turn, MultiInference { tasks, input }) = self.examples(request, call, decode).await?;
         let task = |(signature_name, method_name): (String, _)| InferenceTask {
             model_spec: Some(target.to_spec(&signature_name)),
             method_name,
@@ -312,6 +304,25 @@ impl Bridge {
         let encode = move || example::encode_multi_inference(&reply, nan);
         let body = call.record.measure(Part::Encode, offload(size, &call.memory, encode)).await?;
         self.reply(body, model_version, call)
+    }
+
+    /// What a body with examples is decoded to, once it is the request's turn.
+    async fn examples<B, T>(
+        &self,
+        request: Request<B>,
+        call: &Call,
+        decode: impl FnOnce(&Bytes, &Limits) -> Result<T> + Send + 'static,
+    ) -> Result<(Turn<'_>, T)>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+        T: Send + 'static,
+    {
+        let (body, _) = body::read(request, (&self.api).into(), call, None).await?;
+        let turn = self.admission.enter(&call.record).await?;
+        call.memory.hold(memory::of_examples(&body))?;
+        let (size, limits) = (body.len(), self.api.limits);
+        let decode = offload(size, &call.memory, move || decode(&body, &limits));
+        Ok((turn, call.record.measure(Part::Decode, decode).await?))
     }
 
     /// A reply with this JSON, if it is not too large.
@@ -345,10 +356,7 @@ impl Bridge {
 
     async fn metadata(&self, target: &Target, call: &Call) -> Result<Reply> {
         let _permit = self.admission.enter(&call.record).await?;
-        let request = GetModelMetadataRequest {
-            model_spec: Some(target.to_spec("")),
-            metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
-        };
+        let request = model::metadata_request(target.to_spec(""));
         let reply = self.upstream.metadata(request, call).await?;
         let model_version = version(reply.model_spec.as_ref());
         call.record.note_subject(&target.name, "", model_version);

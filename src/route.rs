@@ -269,6 +269,12 @@ pub fn is_api(path: &str) -> bool {
         || inference::is_inside(path)
 }
 
+/// Whether a path is one of the Open Inference Protocol.
+#[must_use]
+pub fn is_inference(path: &str) -> bool {
+    inference::is_inside(path)
+}
+
 /// As much of a path as a message shows.
 fn shown(path: &str) -> &str {
     const MOST: usize = 2048;

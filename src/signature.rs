@@ -20,7 +20,6 @@ use crate::codec::signature::Signatures;
 use crate::config::UpstreamConfig;
 use crate::error::{Error, Result};
 use crate::metrics::{Lookup as Outcome, Metrics};
-use crate::proto::tensorflow::serving::GetModelMetadataRequest;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::route::{Target, Version};
 use crate::upstream::{Call, Deadline, Upstream};
@@ -288,10 +287,7 @@ impl SignatureCache {
     }
 
     async fn fetch(&self, target: &Target, call: &Call) -> Result<Arc<Known>> {
-        let request = GetModelMetadataRequest {
-            model_spec: Some(target.to_spec("")),
-            metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
-        };
+        let request = model::metadata_request(target.to_spec(""));
         let (signatures, version) = match self.upstream.metadata(request, call).await {
             Ok(reply) => {
                 let signatures = Signatures::from(&model::decode_signatures(&reply)?);

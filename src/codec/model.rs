@@ -14,13 +14,20 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::proto::DESCRIPTORS;
 use crate::proto::tensorflow::serving::{
-    GetModelMetadataResponse, GetModelStatusResponse, ReloadConfigRequest, SignatureDefMap,
+    GetModelMetadataRequest, GetModelMetadataResponse, GetModelStatusResponse, ModelSpec,
+    ReloadConfigRequest, SignatureDefMap,
 };
 
 /// The one kind of metadata that servers have.
 pub const SIGNATURE_DEF: &str = "signature_def";
 
 static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
+
+/// The request for the signatures of a model.
+#[must_use]
+pub fn metadata_request(spec: ModelSpec) -> GetModelMetadataRequest {
+    GetModelMetadataRequest { model_spec: Some(spec), metadata_field: vec![SIGNATURE_DEF.to_owned()] }
+}
 
 /// The JSON of the versions of a model, newest first as the backend lists them.
 ///

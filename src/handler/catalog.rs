@@ -19,7 +19,7 @@ use crate::codec::catalog::{Catalog, Model, Route};
 use crate::codec::model;
 use crate::config::CustomRoute;
 use crate::error::Result;
-use crate::proto::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest};
+use crate::proto::tensorflow::serving::GetModelStatusRequest;
 use crate::route::{Target, Version};
 use crate::upstream::{Call, Deadline, Upstream};
 
@@ -162,10 +162,7 @@ async fn describe(upstream: &Upstream, name: &str, labels: &BTreeSet<String>, ca
     let status = upstream.status(GetModelStatusRequest { model_spec: Some(target.to_spec("")) }, call);
     let ask = |version: Version| {
         let target = Target { name: name.to_owned(), version };
-        let request = GetModelMetadataRequest {
-            model_spec: Some(target.to_spec("")),
-            metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
-        };
+        let request = model::metadata_request(target.to_spec(""));
         async move { upstream.metadata(request, call).await }
     };
     let (status, metadata) = tokio::join!(status, ask(Version::Latest));

@@ -17,8 +17,8 @@ use crate::codec::media::MediaType;
 use crate::codec::model;
 use crate::codec::parameters::Parameters;
 use crate::error::{Error, Result};
+use crate::proto::tensorflow::serving::GetModelStatusRequest;
 use crate::proto::tensorflow::serving::model_version_status::State;
-use crate::proto::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest};
 use crate::record::Part;
 use crate::route::{Target, Version};
 use crate::signature::Known;
@@ -93,10 +93,7 @@ impl Bridge {
         signature_name: &str,
         call: &Call,
     ) -> Result<(Model, Option<i64>)> {
-        let request = GetModelMetadataRequest {
-            model_spec: Some(target.to_spec("")),
-            metadata_field: vec![model::SIGNATURE_DEF.to_owned()],
-        };
+        let request = model::metadata_request(target.to_spec(""));
         let reply = self.upstream.metadata(request, call).await?;
         let model_version = version(reply.model_spec.as_ref());
         call.record.note_subject(&target.name, "", model_version);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue, ORIGIN, VARY};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 
 use super::auth::{Caller, Keys};
 use super::compression::{self, Coding};
@@ -17,6 +17,7 @@ use super::response;
 use super::watch::{self, Noted, Watch};
 use crate::config::AccessConfig;
 use crate::error::Result;
+use crate::route;
 use crate::upstream::Account;
 
 /// How often the file with the tokens is looked at.
@@ -67,10 +68,14 @@ impl Access {
     }
 
     /// What must be known of a request once it is answered.
-    pub(super) fn asked(&self, headers: &HeaderMap) -> Asked {
+    pub(super) fn asked<B>(&self, request: &Request<B>) -> Asked {
+        let headers = request.headers();
+        // Triton's client for asyncio accepts gzip with every request, and inflates only what infer answers.
+        let is_plain = request.method() != Method::POST && route::is_inference(request.uri().path());
+        let min_size = self.compress_min_size.filter(|_| !is_plain);
         Asked {
             origin: headers.get(ORIGIN).filter(|_| self.cors.is_some()).cloned(),
-            coding: self.compress_min_size.and_then(|_| compression::accepted(headers)),
+            coding: min_size.and_then(|_| compression::accepted(headers)),
         }
     }
 

@@ -3,18 +3,13 @@
 //! They say nothing of this bridge, so that everybody gets them, also where tokens are needed; what the page shows it
 //! asks for itself, through the API. Nothing is ever loaded from elsewhere: the headers forbid it.
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use ring::digest::{SHA256, digest};
 
-use super::response::new_response;
+use super::response::{new_response, put_tag};
 use crate::error::{Error, Result};
+use crate::handler::EntityTag;
 
 /// The page itself.
 const PAGE: &str = "/docs";
@@ -72,8 +67,7 @@ static FILES: [File; 16] = [
 pub(super) fn respond<B>(request: &Request<B>) -> Option<Result<Response<Bytes>>> {
     let path = request.uri().path();
     let rest = path.strip_prefix(PAGE)?;
-    let (place, file) =
-        FILES.iter().enumerate().find(|(_, file)| rest.strip_prefix('/').unwrap_or(rest) == file.name)?;
+    let file = FILES.iter().find(|file| rest.strip_prefix('/').unwrap_or(rest) == file.name)?;
     // Files have the slash, the page has none: what it names is found from there.
     let is_page = file.name.is_empty();
     if !is_page && !rest.starts_with('/') {
@@ -86,7 +80,15 @@ pub(super) fn respond<B>(request: &Request<B>) -> Option<Result<Response<Bytes>>
     if is_page && !rest.is_empty() {
         return Some(Ok(redirect()));
     }
-    Some(Ok(content(file, &TAGS[place], request.headers())))
+    Some(Ok(content(file, request.headers())))
+}
+
+/// An error with the way to the page, where somebody has begun at the root who may be looking for one.
+pub(super) fn advised(error: Error, path: &str) -> Error {
+    if path != "/" || error.status() != StatusCode::NOT_FOUND {
+        return error;
+    }
+    Error::not_found(format!("{}, and a page for people at {PAGE}", error.message()))
 }
 
 /// To the page, from where somebody has put a slash behind it. A proxy may have taken away what came before it, so
@@ -98,36 +100,17 @@ fn redirect() -> Response<Bytes> {
     response
 }
 
-/// The tags of the files: what they are changes with the program alone.
-static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let tag = |file: &File| {
-        let digest = digest(&SHA256, file.content.as_bytes());
-        let hexadecimal: Vec<_> = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("\"{}\"", hexadecimal.concat())
-    };
-    FILES.iter().map(tag).collect()
-});
-
 /// A file, or that the client has it.
-fn content(file: &File, tag: &str, headers: &HeaderMap) -> Response<Bytes> {
-    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let is_known = known
-        .flat_map(|value| value.split(','))
-        .any(|known| known.trim() == "*" || known.trim().trim_start_matches("W/") == tag);
-    let mut response =
-        new_response(StatusCode::OK, file.content_type, Bytes::from_static(file.content.as_bytes()));
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.body_mut() = Bytes::new();
+fn content(file: &File, headers: &HeaderMap) -> Response<Bytes> {
+    let content = Bytes::from_static(file.content.as_bytes());
+    let tag = EntityTag::new(&content, headers);
+    let mut response = new_response(StatusCode::OK, file.content_type, content);
+    if let Some(tag) = tag {
+        put_tag(tag, &mut response);
     }
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // Browsers ask each time, and learn that nothing has changed.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = HeaderValue::from_str(tag) {
-        headers.insert(ETAG, tag);
-    }
     response
 }

@@ -5,7 +5,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderV
 use http::{Response, StatusCode};
 
 use crate::error::{Error, Result};
-use crate::handler::Reply;
+use crate::handler::{EntityTag, Reply};
 use crate::route::Route;
 
 /// The version of the model that answered.
@@ -29,14 +29,7 @@ pub(super) fn route_response(
     }
     let mut response = new_response(StatusCode::OK, reply.content_type, reply.body);
     if let Some(tag) = reply.entity_tag {
-        response.headers_mut().insert(ETAG, tag.value);
-        // It may be kept, but not used without asking whether it is still the same.
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        if tag.is_known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.body_mut() = Bytes::new();
-            response.headers_mut().remove(CONTENT_TYPE);
-        }
+        put_tag(tag, &mut response);
     }
     if let Some(version) = reply.model_version {
         response.headers_mut().insert(MODEL_VERSION, version.into());
@@ -45,6 +38,18 @@ pub(super) fn route_response(
         response.headers_mut().insert(JSON_LENGTH, length.into());
     }
     response
+}
+
+/// Gives a response its tag, and takes from it what the client has.
+pub(super) fn put_tag(tag: EntityTag, response: &mut Response<Bytes>) {
+    response.headers_mut().insert(ETAG, tag.value);
+    // It may be kept, but not used without asking whether it is still the same.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if tag.is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Bytes::new();
+        response.headers_mut().remove(CONTENT_TYPE);
+    }
 }
 
 /// The one place that writes `{"error": ...}`.

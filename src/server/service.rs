@@ -160,7 +160,7 @@ async fn respond(state: &State, peer: &Arc<str>, request: Request<Incoming>) -> 
     exchange.begin_trace(state.tracer.as_ref(), request.headers_mut());
     let path = request.uri().path();
     let is_api = route::is_api(path) || bridge.api.routes.get(path).is_some();
-    let asked = access.asked(request.headers());
+    let asked = access.asked(&request);
     // Neither takes a token.
     let preflight = access.preflight(&request);
     let file = if bridge.api.docs { docs::respond(&request) } else { None };
@@ -217,6 +217,8 @@ async fn answer(
             None => route::parse(method, uri.path(), target),
         }
     };
+    let advised = |error| if bridge.api.docs { docs::advised(error, uri.path()) } else { error };
+    let find = || find().map_err(advised);
     let mut visible = None;
     let route = match (caller, sagemaker.map(|_| find())) {
         // SageMaker has no token when it asks.

@@ -161,6 +161,9 @@ def test_asyncio(bridge):
         async with triton_aio.InferenceServerClient(bridge.http) as client:
             assert await client.is_server_ready()
             assert await client.is_model_ready("half_plus_two")
+            # It accepts gzip, and does not inflate this.
+            metadata = await client.get_model_metadata("half_plus_two")
+            assert metadata["versions"] == ["123", "124"]
             for compression in (None, "gzip", "deflate"):
                 result = await client.infer(
                     "half_plus_two", x(np.ones((500, 1))),

@@ -67,6 +67,23 @@ async fn head_agrees_with_get() {
     }
 }
 
+/// Triton's client for asyncio accepts gzip with every request, and inflates only what infer answers.
+#[tokio::test]
+async fn what_describes_a_model_to_clients_of_triton_is_plain() {
+    let bridge =
+        Bridge::start_with(Models::builtin(), |config| config.access.compress_min_size = Some(50)).await;
+    let mut client = bridge.connect().await;
+    let headers = [("Accept-Encoding", "gzip, deflate")];
+    for path in ["/v2", "/v2/models/half_plus_two", "/v2/models/none"] {
+        let reply = client.request("GET", path, &headers, b"").await;
+        assert!(!reply.headers.contains_key("content-encoding"), "{path}");
+        assert!(reply.json().is_object(), "{path}");
+    }
+    let body = br#"{"inputs": [{"name": "x", "shape": [4, 1], "datatype": "FP32", "data": [1, 1, 1, 1]}]}"#;
+    let reply = client.request("POST", "/v2/models/half_plus_two/infer", &headers, body).await;
+    assert_eq!(reply.headers["content-encoding"], "gzip");
+}
+
 #[tokio::test]
 async fn compression_can_be_switched_off() {
     let bridge = Bridge::start_with(Models::builtin(), |config| config.access.compress_min_size = None).await;

@@ -98,6 +98,9 @@ async fn files_are_read_only_and_known_ones_are_not_sent_again() {
             assert_eq!(response.error(), format!("Malformed request: {method} {path}"));
         }
     }
+    let root = client.get("/").await;
+    let told = "There is nothing at /; the API is under /v1/models, and a page for people at /docs";
+    assert_eq!((root.status, root.error()), (404, told.to_owned()));
     let slash = client.get("/docs/").await;
     assert_eq!((slash.status, slash.headers["location"].as_str()), (308, "../docs"));
     for nowhere in
@@ -116,6 +119,7 @@ async fn it_can_be_off_and_needs_no_token() {
         assert_eq!(response.status, 404);
         assert!(response.error().starts_with("There is nothing at /docs"), "{}", response.text());
     }
+    assert_eq!(client.get("/").await.error(), "There is nothing at /; the API is under /v1/models");
     let tokens = file(&entry("all", ""));
     let path = tokens.path().join("tokens.toml");
     let guarded = Bridge::start_with(Models::builtin(), |config| config.access.auth_file = Some(path)).await;

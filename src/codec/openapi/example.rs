@@ -54,7 +54,9 @@ pub(super) fn key(name: &str) -> String {
 /// Lines for the default signature.
 pub(super) fn lines(signatures: &[Named<'_>]) -> Option<Value> {
     let (_, signature) = signatures.iter().find(|(name, _)| *name == DEFAULT_SIGNATURE)?;
-    let row = sample::row(signature).filter(|_| is_shown(signature) && has_batch(signature))?;
+    // What is not shown is not made: it may be large.
+    let row =
+        if is_shown(signature) && has_batch(signature) { sample::row(signature)? } else { return None };
     let lines: Vec<_> = row["instances"].as_array()?.iter().map(|line| format!("{line}\n")).collect();
     Some(json!(lines.concat()))
 }
@@ -64,12 +66,12 @@ pub(super) fn features(signatures: &[Named<'_>]) -> Option<Value> {
     let is_column = |shape: &Option<Vec<i64>>| matches!(shape.as_deref(), Some([-1] | [-1, 1]));
     let are_features = |signature: &Signature| signature.inputs.values().all(|input| is_column(&input.shape));
     let (_, signature) = signatures.iter().find(|(name, _)| *name == DEFAULT_SIGNATURE)?;
-    sample::examples(signature).filter(|_| are_features(signature))
+    if are_features(signature) { sample::examples(signature) } else { None }
 }
 
 /// A body of the Open Inference Protocol. Outputs that are no text are left out: its JSON has no place for them.
 pub(super) fn inference(name: &str, signature: &Signature) -> Option<Value> {
-    let columns = sample::columnar(signature).filter(|_| is_shown(signature))?;
+    let columns = if is_shown(signature) { sample::columnar(signature)? } else { return None };
     let inputs = signature.inputs.iter().map(|(name, tensor)| {
         let shape = sample::shape(tensor);
         let datatype = dtype::name(tensor.dtype)?;

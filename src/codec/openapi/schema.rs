@@ -20,7 +20,7 @@ fn choice(keyword: &str, mut schemas: Vec<Value>) -> Value {
     // By their text: there may be thousands, of which each would be compared with all.
     let mut seen = HashSet::with_capacity(schemas.len());
     schemas.retain(|schema| seen.insert(schema.to_string()));
-    if schemas.len() == 1 { schemas.swap_remove(0) } else { json!({keyword: schemas}) }
+    if schemas.len() == 1 { schemas.swap_remove(0) } else { members([(keyword, Value::Array(schemas))]) }
 }
 
 /// An object with these members, all of which it must have.
@@ -42,7 +42,12 @@ pub(super) fn closed(properties: Map<String, Value>) -> Value {
 
 /// A list of such items: of this size if it is known, else of at least so many.
 pub(super) fn list(items: &Value, size: Option<u64>, fewest: u64) -> Value {
-    let mut schema = json!({"type": "array", "items": items});
+    list_of(items.clone(), size, fewest)
+}
+
+/// The same of items that are for it alone: lists of hundreds of levels would be copied at each.
+pub(super) fn list_of(items: Value, size: Option<u64>, fewest: u64) -> Value {
+    let mut schema = members([("type", json!("array")), ("items", items)]);
     if let Some(size) = size {
         schema["maxItems"] = json!(size);
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::components::Components;
-use super::schema::{any_of, known, list};
+use super::schema::{any_of, known, list, list_of};
 use crate::codec::catalog::Tensor;
 use crate::codec::sample::is_float;
 use crate::codec::writer::NanStyle;
@@ -124,7 +124,7 @@ fn nested(name: &str, dtype: DataType, shape: &[i64], way: Way, components: &mut
     for (depth, size) in shape.iter().rev().enumerate() {
         // In a list without any elements nobody could see how large these would be.
         let fewest = u64::from(way == Way::In && depth > 0);
-        schema = list(&schema, known(*size), fewest);
+        schema = list_of(schema, known(*size), fewest);
     }
     schema
 }

@@ -223,3 +223,27 @@ fn routes_of_ones_own_have_their_keys() {
     let lost = &document["paths"]["/lost"]["post"]["requestBody"]["content"]["application/json"];
     assert_eq!(lost["schema"], json!({}));
 }
+
+#[test]
+fn deep_and_large_tensors_take_no_longer_than_their_text() {
+    let large: &[i64] = &[-1, 100, 100, 100];
+    let deep: &[i64] = &[2; 250];
+    let signature = signature(
+        &[("x", DataType::DtString, Some(large)), ("y", DataType::DtFloat, Some(deep))],
+        &[("scores", DataType::DtFloat, Some(deep))],
+    );
+    let large = Signature { inputs: tensors(&[("x", DataType::DtString, Some(large))]), ..signature.clone() };
+    let names: Vec<_> = (0..20).map(|index| (format!("deep{index}"), format!("large{index}"))).collect();
+    let signatures: Vec<_> = names
+        .iter()
+        .flat_map(|(deep, wide)| {
+            [(deep.as_str(), "predict", signature.clone()), (wide.as_str(), "predict", large.clone())]
+        })
+        .collect();
+    let models = vec![model("m", &signatures)];
+    let start = std::time::Instant::now();
+    let document = document(&Catalog { models, ..small() }, &Options::default());
+    // A sample of a million strings for each, which nobody is shown, would be minutes.
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(document["components"]["schemas"].as_object().is_some_and(|schemas| schemas.len() > 40));
+}
