@@ -55,6 +55,8 @@ pub enum Form {
     Arrow,
     /// As a table.
     Csv,
+    /// As a table without a line of names.
+    Rows,
     /// A line for every row.
     Lines,
     /// As the message that the backend has sent.
@@ -78,11 +80,17 @@ impl Form {
         }
     }
 
+    /// The same, as a table without names if they are not wanted.
+    #[must_use]
+    pub fn named(self, has_names: Option<bool>) -> Self {
+        if self == Self::Csv && has_names == Some(false) { Self::Rows } else { self }
+    }
+
     /// True if a reply has an entry for each row, for which the first dimension of an output is needed.
     fn is_row_wise(&self) -> bool {
         match self {
             Self::Json(format) => *format == Format::Row,
-            Self::Csv | Self::Lines => true,
+            Self::Csv | Self::Rows | Self::Lines => true,
             Self::Npy | Self::Npz | Self::Arrow | Self::Protobuf => false,
             Self::Top { form, .. } => form.is_row_wise(),
         }
@@ -92,8 +100,27 @@ impl Form {
     #[must_use]
     pub fn memory(&self, reply: &PredictResponse, size: usize) -> usize {
         match self {
-            Self::Top { count, .. } => top_k::memory(reply, count.get(), size),
-            _ => size.saturating_mul(2),
+            Self::Top { form, count } => {
+                // What stays as it is takes what it would without.
+                top_k::memory(reply, count.get(), size).saturating_add(form.gain(reply))
+            }
+            _ => size.saturating_mul(2).saturating_add(self.gain(reply)),
+        }
+    }
+
+    /// How much longer than the elements of a reply what is written may be, and what it takes while it grows.
+    fn gain(&self, reply: &PredictResponse) -> usize {
+        let outputs = &reply.outputs;
+        match self {
+            Self::Json(Format::Columnar) => predict::escapes(outputs).saturating_mul(2),
+            Self::Json(Format::Row) | Self::Lines => {
+                predict::escapes(outputs).saturating_add(predict::names(outputs)).saturating_mul(2)
+            }
+            Self::Npy => outputs.values().map(npy::padding).fold(0, usize::saturating_add),
+            // It grows by every member, and by what it ends with.
+            Self::Npz => outputs.values().map(npy::padding).fold(0, usize::saturating_add).saturating_mul(2),
+            Self::Arrow | Self::Csv | Self::Rows | Self::Protobuf => 0,
+            Self::Top { form, .. } => form.gain(reply),
         }
     }
 }
@@ -144,6 +171,8 @@ pub fn decode(
 ) -> Result<Decoded> {
     let given = Given { agreement, body, signatures, limits: &rules.limits };
     let mut decoded = match agreement.request {
+        // `curl --data-binary @cat.jpg` calls it a form.
+        MediaType::Json if image::is_picture(body) => decode_file(&given)?,
         MediaType::Json => return decode_json(agreement, body, signatures, rules, stream),
         MediaType::Csv => csv::decode(&given)?,
         MediaType::Lines => decode_lines(&given)?,
@@ -159,19 +188,24 @@ pub fn decode(
                 Err(error) => octets::decode(&given).map_err(|_| error)?,
             }
         }
-        MediaType::Octets | MediaType::Image => match image::decode(&given)? {
-            Some(decoded) => decoded,
-            None => octets::decode(&given)?,
-        },
+        MediaType::Octets | MediaType::Image => decode_file(&given)?,
     };
     if decoded.output_filter.is_empty() {
         decoded.output_filter.clone_from(&agreement.parameters.outputs);
     }
-    decoded.form = decoded.form.top(agreement.parameters.top_k);
+    decoded.form = decoded.form.named(agreement.has_names).top(agreement.parameters.top_k);
     if let Some(signatures) = signatures.filter(|_| rules.check_shapes) {
         check_input_shapes(&decoded.inputs, signatures.get(&decoded.signature_name)?)?;
     }
     Ok(decoded)
+}
+
+/// The pixels of a picture, or the bytes of whatever it is.
+fn decode_file(given: &Given<'_>) -> Result<Decoded> {
+    match image::decode(given)? {
+        Some(decoded) => Ok(decoded),
+        None => octets::decode(given),
+    }
 }
 
 fn decode_json(
@@ -196,7 +230,8 @@ fn decode_json(
     if output_filter.is_empty() {
         output_filter.clone_from(&agreement.parameters.outputs);
     }
-    let form = form(agreement.reply, format).top(top_k.or(agreement.parameters.top_k));
+    let form = form(agreement.reply, format).named(agreement.has_names);
+    let form = form.top(top_k.or(agreement.parameters.top_k));
     Ok(Decoded { signature_name, inputs, output_filter, form })
 }
 
@@ -244,7 +279,11 @@ pub fn encode(form: &Form, reply: &PredictResponse, nan: NanStyle) -> Result<Enc
         Form::Npy => (npy::encode(&reply.outputs)?, MediaType::Npy),
         Form::Npz => (npz::encode(&reply.outputs)?, MediaType::Npz),
         Form::Arrow => (arrow::encode(&reply.outputs)?, MediaType::Arrow),
-        Form::Csv => (csv::encode(&reply.outputs)?, MediaType::Csv),
+        Form::Csv => (csv::encode(&reply.outputs, true)?, MediaType::Csv),
+        Form::Rows => {
+            let body = csv::encode(&reply.outputs, false)?;
+            return Ok(Encoded { body, content_type: csv::WITHOUT_NAMES });
+        }
         Form::Lines => (lines::encode_whole(&reply.outputs, nan)?.into(), MediaType::Lines),
         Form::Protobuf => (protobuf::encode(reply), MediaType::Protobuf),
         Form::Top { form, count } => {
@@ -284,6 +323,7 @@ pub(super) fn check_inputs(inputs: &Inputs, signature: &Signature) -> Result<()>
 pub fn memory(agreement: &Agreement, body: &[u8], signatures: Option<&Signatures>) -> usize {
     match agreement.request {
         MediaType::Octets | MediaType::Image => image::memory(agreement, body, signatures),
+        MediaType::Json if image::is_picture(body) => image::memory(agreement, body, signatures),
         _ => 0,
     }
 }

@@ -3,7 +3,12 @@
 //! The first line names the columns: by an input that has one value in a row, or by an input and the place in
 //! its row (`x[0]`, `x[1]`, in any order). Where the model has one input, or the query says which is meant, and
 //! no column is named like that, all columns together are its row. `text/csv; header=absent` says that there is
-//! no such line; then the columns are the row of the one input, too. Replies are written the same way.
+//! no such line; then the columns are the row of the one input, too. Replies are written the same way; whoever
+//! accepts `text/csv; header=absent` gets them without that line.
+//!
+//! A first line of numbers is taken for names only if the type says so, or they count the columns from 0, as
+//! pandas does, or from 1: else a table whose names have been forgotten would lose its first row, and nobody
+//! would notice.
 
 pub(super) mod cell;
 mod columns;
@@ -14,11 +19,19 @@ use csv_core::ReadFieldResult;
 use super::body::{Decoded, Given, check_inputs, form, only_input, signature};
 use super::predict::{Format, Inputs};
 use crate::error::{Error, Result};
+use crate::proto::tensorflow::DataType;
 use columns::Columns;
 pub(super) use write::encode;
 
 /// The most columns: more than the pixels of a picture that anybody writes as text.
 pub(crate) const MOST_COLUMNS: usize = 1 << 18;
+
+/// The most bytes of a cell where no input takes strings: no number has as many digits, and a cell is put together
+/// in one place.
+const MOST_DIGITS: usize = 1 << 16;
+
+/// The type of a reply without a line of names.
+pub(super) const WITHOUT_NAMES: &str = "text/csv; header=absent";
 
 /// Makes the columns of a body tensors of the inputs.
 ///
@@ -33,7 +46,8 @@ pub(super) fn decode(given: &Given<'_>) -> Result<Decoded> {
         ));
     };
     let (signature_name, signature) = signature(agreement, signatures)?;
-    let has_header = match agreement.content_parameter("header").as_deref() {
+    let header = agreement.content_parameter("header").map(|header| header.to_ascii_lowercase());
+    let has_header = match header.as_deref() {
         None | Some("present") => true,
         Some("absent") => false,
         Some(other) => {
@@ -42,13 +56,16 @@ pub(super) fn decode(given: &Given<'_>) -> Result<Decoded> {
             )));
         }
     };
-    let mut cells = Cells::new(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+    let has_strings = signature.inputs.iter().any(|input| input.dtype == DataType::DtString);
+    let most = if has_strings { usize::MAX } else { MOST_DIGITS };
+    let mut cells = Cells::new(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body), most);
     if memchr::memchr_iter(b'"', body).count() % 2 == 1 {
         return Err(Error::invalid_argument("A quote is not closed"));
     }
-    let (mut names, mut is_shown) = (Vec::new(), true);
+    let (mut names, mut is_shown, mut numbers) = (Vec::new(), true, Numbers::default());
     if has_header
-        && !cells.record(|_, name| {
+        && !cells.record(|index, name| {
+            numbers.see(index, name);
             names.push(columns::name(name, signature, &mut is_shown));
             Ok(())
         })?
@@ -58,6 +75,12 @@ pub(super) fn decode(given: &Given<'_>) -> Result<Decoded> {
     let one = || only_input(agreement, signature);
     let mut columns = match Columns::named(&names, signature, agreement.parameters.input.is_some())? {
         Some(columns) => columns,
+        None if has_header && header.is_none() && numbers.are_values() => {
+            return Err(Error::invalid_argument(
+                "The first line has numbers where the columns are named: the type text/csv; header=absent says that \
+                 there is no line of names, and text/csv; header=present that these are names",
+            ));
+        }
         None if has_header => Columns::row(one()?, names.len()),
         None => Columns::row(one()?, 0),
     };
@@ -70,17 +93,43 @@ pub(super) fn decode(given: &Given<'_>) -> Result<Decoded> {
     Ok(Decoded { signature_name, inputs, output_filter: Vec::new(), form })
 }
 
+/// What a line of names looks like.
+#[derive(Default)]
+struct Numbers {
+    has_text: bool,
+    /// Whether they are other than the places of the columns, counted from 0 and from 1.
+    are_other: [bool; 2],
+}
+
+impl Numbers {
+    fn see(&mut self, index: usize, name: &[u8]) {
+        let text = std::str::from_utf8(name).unwrap_or_default().trim();
+        let is_number = text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<f64>().is_ok();
+        self.has_text |= !is_number;
+        for (first, is_other) in self.are_other.iter_mut().enumerate() {
+            *is_other |= text.parse() != Ok(first + index);
+        }
+    }
+
+    /// Whether it is the first row rather than their names.
+    fn are_values(&self) -> bool {
+        !self.has_text && self.are_other == [true; 2]
+    }
+}
+
 /// The cells of a text, one after the other.
 struct Cells<'a> {
     reader: csv_core::Reader,
     rest: &'a [u8],
     cell: Vec<u8>,
+    /// The most bytes of one.
+    most: usize,
     line: u64,
 }
 
 impl<'a> Cells<'a> {
-    fn new(text: &'a [u8]) -> Self {
-        Self { reader: csv_core::Reader::new(), rest: text, cell: vec![0; 256], line: 1 }
+    fn new(text: &'a [u8], most: usize) -> Self {
+        Self { reader: csv_core::Reader::new(), rest: text, cell: vec![0; 256], most, line: 1 }
     }
 
     /// Reads the cells of the next line that has some; false if there is none.
@@ -96,6 +145,9 @@ impl<'a> Cells<'a> {
             match result {
                 // The end is told by one more call.
                 ReadFieldResult::InputEmpty => {}
+                ReadFieldResult::OutputFull if length >= self.most => {
+                    return Err(self.fault(&format!("more than {} bytes in a cell", self.most)));
+                }
                 ReadFieldResult::OutputFull => self.cell.resize(self.cell.len() * 2, 0),
                 ReadFieldResult::End => return Ok(false),
                 ReadFieldResult::Field { record_end } => {
@@ -127,7 +179,6 @@ mod tests {
     use crate::codec::limits::Limits;
     use crate::codec::media::Agreement;
     use crate::codec::signature::{Input, Signature, Signatures};
-    use crate::proto::tensorflow::DataType;
 
     type Wanted<'a> = &'a [(&'a str, DataType, Option<&'a [i64]>)];
 
@@ -205,6 +256,12 @@ mod tests {
         check("x[0]\n1\n", present, "", None, &[1, 1], "[1.0]");
         check("x,y\n1,2\n", present, "input=x", None, &[1, 2], "[1.0, 2.0]");
         check("a,b\n", present, "", None, &[0, 2], "[]");
+        check("1\n2\n", "text/csv; Header=ABSENT", "", None, &[2, 1], "[1.0, 2.0]");
+        // Numbers are names where they are said to be, or count the columns.
+        check("0,1\n2,3\n", present, "", None, &[1, 2], "[2.0, 3.0]");
+        check("1,2\n3,4\n", present, "", None, &[1, 2], "[3.0, 4.0]");
+        check("1.5,2\n3,4\n", "text/csv; header=present", "", None, &[1, 2], "[3.0, 4.0]");
+        check("1,b\n3,4\n", present, "", None, &[1, 2], "[3.0, 4.0]");
     }
 
     #[test]
@@ -217,6 +274,11 @@ mod tests {
         check("x\n\"1\n", &[X], "A quote is not closed");
         check("x\n1e400\n", &[X], "line 2: column x: \"1e400\" is not a float");
         check("", &[X], "The body has no line that names its columns");
+        let no_names = "The first line has numbers where the columns are named: the type text/csv; header=absent says \
+                        that there is no line of names, and text/csv; header=present that these are names";
+        for body in ["1.0,2.0\n3.0,4.0\n", "2", "\"-5\" , 1e3\n1,2", "1,2,4\n"] {
+            check(body, &[X], no_names);
+        }
         check("x,n\n1,2\n3,300\n", two, "line 3: column n: \"300\" is not a uint8");
         check("x,n\n1,\n", two, "line 2: column n: \"\" is not a uint8");
         check("x,n\n1,2.0\n", two, "line 2: column n: \"2.0\" is not a uint8");
@@ -255,6 +317,7 @@ mod tests {
             &[("x", DataType::DtComplex64, None)],
             "The input x is of type complex64, which has no form in text/csv",
         );
+        check(&format!("x\n\"{}\"\n", "0".repeat(70_000)), &[X], "line 2: more than 65536 bytes in a cell");
         let columns = "1,".repeat(1_000_000);
         check(&columns, &[X], "line 1: more than 262144 columns");
         let error = decoded("1", "text/csv; header=maybe", "", &[X]).unwrap_err();

@@ -22,6 +22,11 @@ use crate::error::{Error, Result};
 use crate::proto::tensorflow::DataType;
 use picture::{Channels, Picture};
 
+/// Whether a body begins as the file of a picture does, and so as no JSON.
+pub(super) fn is_picture(body: &[u8]) -> bool {
+    body.starts_with(b"\x89PNG") || body.starts_with(b"\xff\xd8\xff")
+}
+
 /// Decodes a picture for the one input of numbers that it is for; `None` if that takes strings, nobody knows, or
 /// the bytes do not say that they are a picture and are no picture by their type.
 ///

@@ -4,6 +4,8 @@
 //! no type at all or that of a form (`curl -d`), stays JSON here, and only a type that means something else
 //! is taken for that.
 
+use std::cmp::Reverse;
+
 use super::parameters::Parameters;
 use crate::error::{Error, Result};
 
@@ -115,6 +117,8 @@ pub struct Agreement {
     pub content_type: String,
     /// The type of the reply's body.
     pub reply: MediaType,
+    /// Whether a table that is the reply begins with the names of its columns, if `Accept` says.
+    pub has_names: Option<bool>,
     /// What the query says.
     pub parameters: Parameters,
 }
@@ -139,14 +143,17 @@ impl Agreement {
                 "Bodies of type {name:?} cannot be read; these can: {types}"
             ))
         })?;
-        let reply = choose(accept, request.usual_reply()).ok_or_else(|| {
+        let (reply, range) = choose(accept, request.usual_reply()).ok_or_else(|| {
             let types = list(&MediaType::REPLIES);
             Error::not_acceptable(format!("The reply can be of these types: {types}"))
         })?;
         // JSON is what nearly all of them have, and nobody asks for what its header was.
         let content_type = if request == MediaType::Json { "" } else { content_type };
         let parameters = Parameters::parse(query.unwrap_or_default())?;
-        Ok(Self { request, content_type: content_type.to_owned(), reply, parameters })
+        // A table without a line of names is what such a client can read, as one that sends none can.
+        let has_names = if reply == MediaType::Csv { parameter(range, "header") } else { None };
+        let has_names = has_names.map(|header| !header.eq_ignore_ascii_case("absent"));
+        Ok(Self { request, content_type: content_type.to_owned(), reply, has_names, parameters })
     }
 
     /// A parameter of the request's `Content-Type`, without the quotes that it may have.
@@ -196,36 +203,73 @@ fn list(types: &[MediaType]) -> String {
 }
 
 /// The type that a client likes best, and of those that it likes equally the usual one or else the first that
-/// it names.
-fn choose<'a>(accept: impl IntoIterator<Item = &'a str>, usual: MediaType) -> Option<MediaType> {
-    let mut best: Option<(MediaType, Rank)> = None;
-    let mut is_any = true;
-    for range in accept.into_iter().flat_map(|value| value.split(',')) {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        if name.is_empty() {
-            continue;
+/// it names; with the parameters that it has there. What it says of one type counts for more than what it says
+/// of all, so that `*/*` does not bring back what has a weight of zero.
+fn choose<'a>(accept: impl IntoIterator<Item = &'a str>, usual: MediaType) -> Option<(MediaType, &'a str)> {
+    let ranges = accept.into_iter().flat_map(|value| value.split(',')).map(Range::new);
+    let ranges: Vec<_> = ranges.filter(|range| !range.name.is_empty()).collect();
+    if ranges.is_empty() {
+        return Some((usual, ""));
+    }
+    let mut best: Option<(MediaType, &Range<'_>, Rank)> = None;
+    for media_type in std::iter::once(usual).chain(MediaType::REPLIES) {
+        let mut meant: Option<(Precision, usize, &Range<'_>)> = None;
+        for (index, range) in ranges.iter().enumerate() {
+            let Some(precision) = range.precision(media_type) else { continue };
+            let is_better = |(known, _, other): (Precision, usize, &Range<'_>)| {
+                (precision, range.weight) > (known, other.weight)
+            };
+            if meant.is_none_or(is_better) {
+                meant = Some((precision, index, range));
+            }
         }
-        is_any = false;
-        let weight =
-            parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q="))).map_or(1.0, weight);
-        let media_type = match name.as_str() {
-            "*/*" => Some(usual),
-            _ => match name.strip_suffix("/*") {
-                Some(kind) if usual.name().starts_with(kind) => Some(usual),
-                Some(kind) => MediaType::REPLIES.into_iter().find(|known| known.name().starts_with(kind)),
-                None => MediaType::from_name(&name),
-            },
-        };
-        let Some(media_type) = media_type.filter(|known| MediaType::REPLIES.contains(known)) else {
-            continue;
-        };
-        let rank = Rank { weight, is_exact: !name.ends_with('*'), is_usual: media_type == usual };
-        if weight > 0.0 && best.is_none_or(|(_, other)| rank > other) {
-            best = Some((media_type, rank));
+        let Some((precision, index, range)) = meant else { continue };
+        let is_usual = media_type == usual;
+        let is_exact = precision == Precision::Exact;
+        let rank = Rank { weight: range.weight, is_exact, is_usual, place: Reverse(index) };
+        if range.weight > 0.0 && best.is_none_or(|(_, _, other)| rank > other) {
+            best = Some((media_type, range, rank));
         }
     }
-    if is_any { Some(usual) } else { best.map(|(media_type, _)| media_type) }
+    best.map(|(media_type, range, _)| (media_type, range.whole))
+}
+
+/// What a client says of one type or of several.
+struct Range<'a> {
+    /// As it stands in the header.
+    whole: &'a str,
+    name: String,
+    weight: f32,
+}
+
+impl<'a> Range<'a> {
+    fn new(whole: &'a str) -> Self {
+        let mut parts = whole.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight =
+            parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q="))).map_or(1.0, weight);
+        Self { whole, name, weight }
+    }
+
+    /// How closely it means this type; `None` if it does not.
+    fn precision(&self, media_type: MediaType) -> Option<Precision> {
+        match self.name.strip_suffix("/*") {
+            Some("*") => Some(Precision::Any),
+            Some(kind) => {
+                let rest = media_type.name().strip_prefix(kind)?;
+                rest.starts_with('/').then_some(Precision::Kind)
+            }
+            None => (MediaType::from_name(&self.name) == Some(media_type)).then_some(Precision::Exact),
+        }
+    }
+}
+
+/// How closely a range means a type.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+enum Precision {
+    Any,
+    Kind,
+    Exact,
 }
 
 /// How much a client likes a type.
@@ -234,6 +278,7 @@ struct Rank {
     weight: f32,
     is_exact: bool,
     is_usual: bool,
+    place: Reverse<usize>,
 }
 
 /// The weight of a type; all of it if it cannot be read.
@@ -289,6 +334,41 @@ mod tests {
             ("text/csv;x=\"header=no", None),
         ] {
             assert_eq!(parameter(header, "header").as_deref(), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_one_type_counts_for_more() {
+        use MediaType::{Arrow, Csv, Json, Lines, Npy};
+        for (accept, expected) in [
+            ("application/json;q=0, */*", Npy),
+            ("application/json;q=0.1, */*;q=0.2, text/csv;q=0.15", Npy),
+            ("*/*, application/json;q=0.1, application/*;q=0.5", Csv),
+            ("*/*;q=0, text/csv;q=0.1", Csv),
+            ("application/jsonl;q=0.2, application/x-ndjson;q=0.9, text/csv;q=0.5", Lines),
+            ("text/csv, application/vnd.apache.arrow.stream", Csv),
+            ("application/vnd.apache.arrow.stream, text/csv", Arrow),
+            ("text/csv, application/json", Json),
+            ("text/*, application/*", Json),
+        ] {
+            assert_eq!(agree(None, &[accept]).unwrap().1, expected, "{accept}");
+        }
+        for accept in ["*/*;q=0", "app/*", "application/json;q=0, application/json;q=0"] {
+            assert_eq!(agree(None, &[accept]).unwrap_err().status(), 406, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_table_may_be_wanted_without_names() {
+        for (accept, expected) in [
+            (&["text/csv"][..], None),
+            (&["text/csv; header=absent"], Some(false)),
+            (&["application/json;q=0.1", "text/csv;q=0.5; Header=\"ABSENT\""], Some(false)),
+            (&["text/csv;header=present"], Some(true)),
+            (&["application/json; header=absent"], None),
+        ] {
+            let agreement = Agreement::new(None, accept.iter().copied(), None).unwrap();
+            assert_eq!(agreement.has_names, expected, "{accept:?}");
         }
     }
 

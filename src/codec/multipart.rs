@@ -114,12 +114,13 @@ fn untold(parts: &[Part], limits: &Limits) -> Result<TensorProto> {
     strings(name, parts, limits, || Ok(vec![parts.len()]))
 }
 
-/// Whether a part is an array: `curl` calls every file a stream of octets.
+/// Whether a part is an array: `curl` calls every file a stream of octets, and the `requests` of Python leave the
+/// type out. No text of a number begins as an array does.
 fn is_array(part: &Part, is_string: bool) -> bool {
     match part.media_type() {
         Some(MediaType::Npy) => true,
         Some(MediaType::Octets) => !is_string && part.content.starts_with(npy::MAGIC),
-        _ => false,
+        _ => !is_string && part.is_plain() && part.content.starts_with(npy::MAGIC),
     }
 }
 
@@ -253,6 +254,15 @@ mod tests {
             ("s\r\nContent-Type: text/plain", b"\r\n--Aa"),
             ("s\r\nContent-Type: audio/wav", b"\xff"),
         ]);
+        check(&[
+            ("f\r\nContent-Type: application/json", b"[[1.5], [-2]]"),
+            ("i; filename=\"a.npy\"", &array),
+            ("s", b"\r\n--Aa"),
+            ("s; filename=\"b\"", b"\xff"),
+        ]);
+        // Of an input of strings it is the string.
+        let inputs = decoded(&form_of(&[("f", b"1"), ("i", b"1"), ("s", &array)]), true).unwrap();
+        assert_eq!(inputs["s"].string_val, [Bytes::from(array.clone())]);
         let untold = form_of(&[
             ("i\r\ncontent-type: application/x-npy", &array),
             ("s\r\nContent-Type: image/png", b"\xff"),

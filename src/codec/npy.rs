@@ -5,6 +5,7 @@
 //! converted where nothing but digits is lost. NumPy knows no bfloat16: those of a reply become float32.
 
 mod header;
+mod padding;
 
 use bytes::Bytes;
 
@@ -19,6 +20,7 @@ use crate::proto::tensorflow::{DataType, TensorProto};
 use header::Header;
 use header::Kind;
 pub(crate) use header::MAGIC;
+pub(super) use padding::padding;
 
 /// The most bytes that strings of different lengths are filled up with.
 const MAX_PADDING: usize = 1 << 28;
@@ -105,6 +107,8 @@ pub(super) fn read(name: &str, bytes: &Bytes, limits: &Limits) -> Result<Dense> 
 /// the file, of which there are no more than `length`. What is refused takes nothing.
 pub(crate) fn room(bytes: &[u8], length: usize, widest: usize) -> usize {
     const STRING: usize = size_of::<Bytes>() + 8;
+    // Text is made anew for each, with what the allocator and its owner take.
+    const TEXT: usize = 2 * STRING + 32;
     let Ok(header) = Header::parse(bytes, usize::MAX) else { return 0 };
     let is_native = !(header.is_big_endian || header.is_fortran);
     let Some(count) = header.count() else { return 0 };
@@ -115,7 +119,8 @@ pub(crate) fn room(bytes: &[u8], length: usize, widest: usize) -> usize {
     match header.kind {
         Kind::Numbers(dtype) if is_native && dtype::width(dtype) == Some(widest) => 0,
         Kind::Numbers(_) => own.saturating_mul(2).saturating_add(count.saturating_mul(widest)),
-        Kind::Bytes(_) | Kind::Text(_) => own.saturating_add(count.saturating_mul(STRING)),
+        Kind::Bytes(_) => own.saturating_add(count.saturating_mul(STRING)),
+        Kind::Text(_) => own.saturating_add(count.saturating_mul(TEXT)),
     }
 }
 
@@ -166,8 +171,9 @@ fn gathered<const WIDTH: usize>(content: &[u8], dimensions: &[usize]) -> Vec<u8>
 
 /// Where the elements of an array whose first dimension runs fastest are, in the order in which the last one
 /// would.
-struct Order<'a> {
-    dimensions: &'a [usize],
+struct Order {
+    /// Those that have more than one index.
+    dimensions: Vec<usize>,
     /// How far apart neighbours in each dimension are.
     strides: Vec<usize>,
     indices: Vec<usize>,
@@ -175,19 +181,21 @@ struct Order<'a> {
     left: usize,
 }
 
-impl<'a> Order<'a> {
-    fn new(dimensions: &'a [usize]) -> Self {
+impl Order {
+    fn new(dimensions: &[usize]) -> Self {
+        // Those of size one change nothing, but hundreds of them would be looked at for every element.
+        let dimensions: Vec<_> = dimensions.iter().copied().filter(|size| *size != 1).collect();
         let mut product = 1_usize;
         let mut strides = Vec::with_capacity(dimensions.len());
-        for size in dimensions {
+        for size in &dimensions {
             strides.push(product);
             product = product.saturating_mul(*size);
         }
-        Self { dimensions, strides, indices: vec![0; dimensions.len()], next: 0, left: product }
+        Self { indices: vec![0; dimensions.len()], dimensions, strides, next: 0, left: product }
     }
 }
 
-impl Iterator for Order<'_> {
+impl Iterator for Order {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
@@ -313,7 +321,8 @@ fn append_header(descr: &str, dimensions: &[usize], length: usize, out: &mut Vec
     let end = (before + text.len() + 1).next_multiple_of(ALIGNMENT);
     // A tensor of the most dimensions has a head of some 5000 bytes.
     let head = u16::try_from(end - before).unwrap_or(u16::MAX);
-    out.reserve_exact(end + length);
+    // Behind the arrays that an archive has already this must not be a copy of them all for each.
+    out.reserve(end + length);
     let start = out.len();
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&[1, 0]);
@@ -365,6 +374,7 @@ mod tests {
             numbers(DataType::DtComplex64, &[1], &[1, 0, 0, 0, 2, 0, 0, 0]),
         );
         let cube: Vec<u8> = (0..24).collect();
+        assert_eq!(Order::new(&[2, 1, 3, 1, 1, 4, 1]).dimensions, [2, 3, 4]);
         let order = Order::new(&[2, 3, 4]).map(|index| cube[index]).collect::<Vec<_>>();
         assert_eq!(order[..5], [0, 6, 12, 18, 2]);
         check(file("|i1", true, "(2, 3, 4)", &cube), numbers(DataType::DtInt8, &[2, 3, 4], &order));

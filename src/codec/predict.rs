@@ -19,6 +19,7 @@ mod columnar;
 mod examples;
 mod guess;
 mod reply;
+mod room;
 mod row;
 mod shapes;
 
@@ -41,6 +42,7 @@ pub(super) use guess::decode_guessed_named;
 pub use reply::encode;
 pub(super) use reply::{Named, prepare, write_columns, write_only_row, write_rows};
 pub(crate) use reply::{check_surplus, encode_lines};
+pub(crate) use room::{escapes, names};
 pub(crate) use row::decode_rows;
 pub(crate) use shapes::check_input_shapes;
 pub use shapes::check_shapes;

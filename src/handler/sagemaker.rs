@@ -39,11 +39,15 @@ impl Bridge {
                 let agreement = agree(&request).map(|mut agreement| {
                     let name = &mut agreement.parameters.signature_name;
                     *name = name.take().or_else(|| invocation.signature_name.clone());
-                    // Its clients send tables without a line of names, and say nothing of it.
-                    if agreement.request == MediaType::Csv && agreement.content_parameter("header").is_none()
-                    {
+                    // Its clients send tables without a line of names, and say nothing of it; and a line of
+                    // the reply is to be that of a line of the request, by which batches are joined.
+                    let is_table = agreement.request == MediaType::Csv;
+                    let header = agreement.content_parameter("header").filter(|_| is_table);
+                    if is_table && header.is_none() {
                         agreement.content_type.push_str("; header=absent");
                     }
+                    let is_named = || header.is_some_and(|header| header.eq_ignore_ascii_case("present"));
+                    agreement.has_names = agreement.has_names.or_else(|| Some(is_named()));
                     agreement
                 });
                 self.predict_as(target, request, agreement, Layout::MayBeBare, call).await

@@ -175,6 +175,8 @@ async fn the_reply_is_of_the_type_that_is_wanted() {
         ("text/csv;q=0.5, application/x-npz;q=0.7", 200, "application/x-npz"),
         ("application/protobuf", 200, "application/x-protobuf"),
         ("text/html", 406, "application/json"),
+        ("text/csv; header=absent", 200, "text/csv; header=absent"),
+        ("application/json;q=0, text/csv;q=0.5, */*;q=0.1", 200, "text/csv"),
     ] {
         let headers = [("Content-Type", "application/x-npy"), ("Accept", accept)];
         let response = client.request("POST", "/v1/models/echo:predict", &headers, &npy).await;

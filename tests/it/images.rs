@@ -41,6 +41,13 @@ async fn pictures_become_the_numbers_of_an_input() {
         assert_eq!(size(&response), (2, 3), "{}", response.text());
         assert_eq!(response.json()["predictions"][0][1][0], json!([200, 100, 50]));
     }
+    // What `curl --data-binary` says where it is told nothing else, and what is said without a thought.
+    for content_type in ["application/x-www-form-urlencoded", "", "application/json"] {
+        let response = post(&mut client, "resize=1x1&signature_name=uint8", content_type, JPEG).await;
+        assert_eq!(size(&response), (1, 1), "{content_type}: {}", response.text());
+        let response = post(&mut client, "signature_name=bytes", content_type, JPEG).await;
+        assert_eq!(response.json(), json!({"predictions": [{"b64": JPEG}]}), "{content_type}");
+    }
     let response = post(&mut client, "resize=1x1&scale=1/2&offset=-1", "image/png", PNG).await;
     assert_eq!(response.json(), json!({"predictions": [[[[54.0, 34.0, 66.5]]]]}));
 }

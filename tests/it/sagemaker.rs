@@ -30,6 +30,18 @@ async fn invocations_are_predictions_of_the_model() {
         assert_eq!(response.status, 200, "{content_type}: {}", response.text());
         assert_eq!(response.json(), json!({"predictions": [[2.5], [3.0]]}), "{content_type}");
     }
+    // A line of the reply is that of a line of the request.
+    for (content_type, accept, body, expected) in [
+        ("text/csv", "*/*", "1.0\n2.0\n", "2.5\n3.0\n"),
+        ("text/csv; header=present", "text/csv", "x\n1.0\n2.0\n", "y[0]\n2.5\n3.0\n"),
+        ("text/csv", "text/csv; header=present", "1.0\n", "y[0]\n2.5\n"),
+        ("application/json", "text/csv", "[[1.0], [2.0]]", "2.5\n3.0\n"),
+    ] {
+        let response = invoke(&mut client, &[("Content-Type", content_type), ("Accept", accept)], body).await;
+        assert_eq!(response.text(), expected, "{content_type} {accept}");
+        let told = if expected.starts_with('y') { "text/csv" } else { "text/csv; header=absent" };
+        assert_eq!(response.headers["content-type"], told);
+    }
     let response = invoke(&mut client, &[], "[1.0, null]").await;
     assert!(response.error().starts_with("/instances/1: "), "{}", response.text());
     // The bare list is for invocations alone.

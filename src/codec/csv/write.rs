@@ -13,12 +13,12 @@ use crate::error::{Error, Result};
 use crate::proto::tensorflow::{DataType, TensorProto};
 
 /// Writes the outputs of a reply, sorted by their names: vectors as a column each, matrices as one for each of
-/// their columns.
+/// their columns. The line of names may be left out.
 ///
 /// # Errors
 ///
 /// 406 for outputs that make no table, `INTERNAL` for one that contradicts itself.
-pub(in crate::codec) fn encode(outputs: &HashMap<String, TensorProto>) -> Result<Bytes> {
+pub(in crate::codec) fn encode(outputs: &HashMap<String, TensorProto>, has_names: bool) -> Result<Bytes> {
     let mut tables =
         outputs.iter().map(|(name, tensor)| Table::new(name, tensor)).collect::<Result<Vec<_>>>()?;
     tables.sort_unstable_by_key(|table| table.name);
@@ -31,21 +31,11 @@ pub(in crate::codec) fn encode(outputs: &HashMap<String, TensorProto>) -> Result
         return Err(no_table(&format!("has {rows} rows in one output and {} in {}", other.rows, other.name)));
     }
     let mut out = Vec::new();
-    let (mut name, mut is_first) = (Vec::new(), true);
-    for table in &tables {
-        for index in 0..table.width {
-            name.clear();
-            name.extend_from_slice(table.name.as_bytes());
-            if table.is_matrix {
-                name.extend_from_slice(format!("[{index}]").as_bytes());
-            }
-            separate(&mut is_first, &mut out);
-            text(&name, &mut out);
-        }
+    if has_names {
+        names(&tables, &mut out);
     }
-    out.push(b'\n');
     for row in 0..rows {
-        is_first = true;
+        let mut is_first = true;
         for table in &tables {
             for index in row * table.width..(row + 1) * table.width {
                 separate(&mut is_first, &mut out);
@@ -55,6 +45,23 @@ pub(in crate::codec) fn encode(outputs: &HashMap<String, TensorProto>) -> Result
         out.push(b'\n');
     }
     Ok(out.into())
+}
+
+/// The line of names.
+fn names(tables: &[Table<'_>], out: &mut Vec<u8>) {
+    let (mut name, mut is_first) = (Vec::new(), true);
+    for table in tables {
+        for index in 0..table.width {
+            name.clear();
+            name.extend_from_slice(table.name.as_bytes());
+            if table.is_matrix {
+                name.extend_from_slice(format!("[{index}]").as_bytes());
+            }
+            separate(&mut is_first, out);
+            text(&name, out);
+        }
+    }
+    out.push(b'\n');
 }
 
 fn separate(is_first: &mut bool, out: &mut Vec<u8>) {
@@ -165,7 +172,7 @@ mod tests {
 
     fn written(outputs: &[(&str, TensorProto)]) -> Result<String> {
         let outputs = outputs.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect();
-        encode(&outputs).map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        encode(&outputs, true).map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     #[test]
@@ -175,13 +182,16 @@ mod tests {
         let strings = ["a,\"b\"", ""].map(Bytes::from).to_vec();
         let labels = TensorProto { string_val: strings, ..TensorProto::default() };
         let halves = TensorProto { half_val: vec![0x3c00, 0xc000], ..TensorProto::default() };
-        let text = written(&[
+        let outputs = [
             ("y", tensor(DataType::DtFloat, &[2, 2], floats)),
             ("la,bel", tensor(DataType::DtString, &[2], labels)),
             ("h", tensor(DataType::DtHalf, &[2, 1], halves)),
-        ]);
+        ];
         let expected = "h[0],\"la,bel\",y[0],y[1]\n1.0,\"a,\"\"b\"\"\",1.0,NaN\n-2.0,\"\",-2.5,Infinity\n";
-        assert_eq!(text.unwrap(), expected);
+        assert_eq!(written(&outputs).unwrap(), expected);
+        let outputs = outputs.map(|(name, tensor)| (name.to_owned(), tensor)).into();
+        let (_, rows) = expected.split_once('\n').unwrap();
+        assert_eq!(encode(&outputs, false).unwrap(), rows);
     }
 
     #[test]

@@ -54,10 +54,11 @@ pub(super) fn parts(body: &Bytes, boundary: &str) -> Result<Vec<Part>> {
     }
     let delimiter = format!("\r\n--{boundary}");
     let finder = Finder::new(&delimiter);
-    let first = delimiter.trim_start().as_bytes();
-    if !body.starts_with(first) {
+    // The line break of the first one may be there, too: who writes all of them alike sends it.
+    let forms = [delimiter.as_str(), delimiter.trim_start()];
+    let Some(first) = forms.into_iter().find(|first| body.starts_with(first.as_bytes())) else {
         return Err(fault("the body does not start with the boundary"));
-    }
+    };
     let mut parts = Vec::new();
     let mut at = first.len();
     loop {
@@ -130,6 +131,7 @@ mod tests {
         let expected = [("x\"", "a/b", "one\r\n-b\r\n--c"), ("y", "", "")];
         let expected = expected.map(|(name, of, text)| (name.to_owned(), of.to_owned(), text.to_owned()));
         assert_eq!(cut(body).unwrap(), expected);
+        assert_eq!(cut(&format!("\r\n{body}")).unwrap(), expected);
         assert_eq!(cut("--b--").unwrap(), []);
     }
 

@@ -17,7 +17,7 @@ const MAX_RESERVED: usize = 16 * 1024 * 1024;
 
 /// The most bytes of text that may come of no bytes of the reply in particular: brackets, elements
 /// that repeat, and names in every row. Few bytes from a backend must not become gigabytes.
-const MAX_SURPLUS: usize = 1 << 29;
+pub(super) const MAX_SURPLUS: usize = 1 << 29;
 
 /// Rows as lines of text.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::codec::parameters::Parameters;
 use crate::codec::predict::{Format, Inputs};
 use crate::codec::signature::Signatures;
 use crate::codec::stream::Stream;
-use crate::codec::{Limits, NanStyle};
+use crate::codec::{Limits, NanStyle, protobuf};
 use crate::error::{Error, Result};
 use crate::handler::attempts::Undecoded;
 use crate::handler::memory;
@@ -42,18 +42,23 @@ impl Asked {
     pub(super) fn new<B>(request: &Request<B>) -> Result<Self> {
         let json_length = json_length(request.headers())?;
         let parameters = Parameters::parse(request.uri().query().unwrap_or_default())?;
-        let plain = |reply| Agreement {
+        let plain = |reply, has_names| Agreement {
             request: MediaType::Json,
             content_type: String::new(),
             reply,
+            has_names,
             parameters: parameters.clone(),
         };
         let agreement = match agree(request) {
             Ok(agreement) => {
                 let is_protocol = matches!(agreement.request, MediaType::Json | MediaType::Octets);
-                if is_protocol || json_length.is_some() { plain(agreement.reply) } else { agreement }
+                if is_protocol || json_length.is_some() {
+                    plain(agreement.reply, agreement.has_names)
+                } else {
+                    agreement
+                }
             }
-            Err(_) => plain(MediaType::Json),
+            Err(_) => plain(MediaType::Json, None),
         };
         Ok(Self { json_length, agreement })
     }
@@ -84,8 +89,12 @@ impl Undecoded for Inference {
     fn most_memory(&self, left: usize, signatures: Option<&Signatures>, limits: &Limits) -> usize {
         if !self.asked.is_protocol() {
             let agreement = &self.asked.agreement;
+            // A message is read here, where predict passes it on.
+            let message =
+                if agreement.request == MediaType::Protobuf { protobuf::room(&self.body) } else { 0 };
             return memory::of_tensors(agreement.request, &self.body, signatures, limits)
-                .saturating_add(body::memory(agreement, &self.body, signatures));
+                .saturating_add(body::memory(agreement, &self.body, signatures))
+                .saturating_add(message);
         }
         // The body says itself of which dtype its numbers are.
         let json = memory::of_tensors(MediaType::Json, &self.body.slice(..left), None, limits);
@@ -103,7 +112,8 @@ impl Undecoded for Inference {
         let size = |tensor: &TensorProto| {
             let content = &tensor.tensor_content;
             let own = if shared.contains(&content.as_ptr()) { 0 } else { content.len() };
-            own + tensor.string_val.iter().map(|string| string.len() + size_of::<Bytes>()).sum::<usize>()
+            let strings = tensor.string_val.iter().map(|string| string.len() + size_of::<Bytes>());
+            own + strings.sum::<usize>() + memory::of_typed(tensor)
         };
         self.body.len() + inputs.values().map(size).sum::<usize>()
     }
@@ -123,7 +133,7 @@ impl Undecoded for Inference {
                 if is_json {
                     Form::Protocol(form)
                 } else {
-                    let form = body::form(agreement.reply, Format::Columnar);
+                    let form = body::form(agreement.reply, Format::Columnar).named(agreement.has_names);
                     Form::Other(form.top(agreement.parameters.top_k))
                 }
             }));
