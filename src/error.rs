@@ -24,13 +24,29 @@ pub struct Error {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+/// The most bytes of a message. It may quote what a client has sent, such as a name of many megabytes, which would be
+/// in the reply and in the log once more, each time with escapes.
+const MOST_MESSAGE: usize = 64 << 10;
+
+/// A message that is not too long.
+fn bounded(mut message: String) -> String {
+    if message.len() > MOST_MESSAGE {
+        let end = (0..=MOST_MESSAGE).rev().find(|end| message.is_char_boundary(*end)).unwrap_or_default();
+        message.truncate(end);
+        message.push('…');
+        message.shrink_to_fit();
+    }
+    message
+}
+
 /// The result of everything that can fail towards a client.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error of the given canonical code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), status: None, allow: None, retry_after: false, source: None }
+        let message = bounded(message.into());
+        Self { code, message, status: None, allow: None, retry_after: false, source: None }
     }
 
     /// The client sent something that cannot be understood or used: 400.
@@ -248,5 +264,23 @@ pub fn code_name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_cut_where_they_are_too_long() {
+        let check = |message: String, expected: usize| {
+            let error = Error::invalid_argument(message.clone());
+            assert_eq!((error.message().len(), error.message().ends_with('…')), (expected, true));
+            assert!(message.starts_with(error.message().trim_end_matches('…')));
+        };
+        check("a".repeat(MOST_MESSAGE + 1), MOST_MESSAGE + 3);
+        check(format!("a{}", "é".repeat(MOST_MESSAGE)), MOST_MESSAGE - 1 + 3);
+        let longest = "a".repeat(MOST_MESSAGE);
+        assert_eq!(Error::internal(longest.clone()).message(), longest);
     }
 }

@@ -74,7 +74,7 @@ impl Format {
 
     /// The format of predict that is read and written nearly alike: a row alone is like columns, with a dimension
     /// less.
-    fn of_predict(self) -> predict::Format {
+    pub(crate) fn of_predict(self) -> predict::Format {
         match self {
             Self::Columnar | Self::Single => predict::Format::Columnar,
             Self::Row => predict::Format::Row,

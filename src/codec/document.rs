@@ -88,6 +88,10 @@ impl SignatureName {
     }
 }
 
+/// The most strings of a list: each takes many times as much memory as its text, and no signature has as many
+/// outputs.
+const MOST_STRINGS: usize = 4096;
+
 /// Reads a list of strings, such as `output_filter`. A value that is no list at all is `None`.
 pub(crate) fn string_list(reader: &mut Reader<'_>, name: &str) -> Result<Option<Vec<String>>, Fault> {
     let start = reader.clone();
@@ -102,6 +106,11 @@ pub(crate) fn string_list(reader: &mut Reader<'_>, name: &str) -> Result<Option<
             *reader = start.clone();
             reader.skip_value()?;
             return Err(Fault::text(start.at, format!("'{name}' must be a list of strings")));
+        }
+        if strings.len() == MOST_STRINGS {
+            *reader = start.clone();
+            reader.skip_value()?;
+            return Err(Fault::text(start.at, format!("'{name}' has more than {MOST_STRINGS} names")));
         }
         strings.push(String::from_utf8_lossy(reader.string()?.bytes(reader.bytes)).into_owned());
         more = reader.next_element()?;

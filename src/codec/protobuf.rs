@@ -5,12 +5,14 @@
 //! that the client gets its error from us and not the backend's of a broken call.
 
 mod fields;
+mod room;
 
 use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::string;
 
 use super::body::{Decoded, Rules, form};
+use super::limits::Limits;
 use super::media::Agreement;
 use super::predict::{Format, Inputs, check_input_shapes};
 use super::signature::Signatures;
@@ -19,18 +21,33 @@ use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictRespon
 use crate::proto::tensorflow::{TensorProto, TensorShapeProto};
 use fields::{Broken, Field, fields};
 
-/// The most tensors of a request: no signature has as many inputs.
+/// The most tensors of a request, and names of outputs: no signature has as many.
 const MOST_INPUTS: usize = 4096;
+const MOST_OUTPUTS: usize = 4096;
 
 /// The field numbers of `PredictRequest` and `PredictResponse`, of a map's entries, and of `TensorProto`.
 mod number {
     pub(super) const REQUEST_MODEL_SPEC: u32 = 1;
     pub(super) const REQUEST_INPUTS: u32 = 2;
     pub(super) const REQUEST_OUTPUT_FILTER: u32 = 3;
+    pub(super) const RESPONSE_OUTPUTS: u32 = 1;
     pub(super) const RESPONSE_MODEL_SPEC: u32 = 2;
     pub(super) const MAP_KEY: u32 = 1;
     pub(super) const MAP_VALUE: u32 = 2;
     pub(super) const TENSOR_SHAPE: u32 = 2;
+    pub(super) const TENSOR_FLOAT: u32 = 5;
+    pub(super) const TENSOR_DOUBLE: u32 = 6;
+    pub(super) const TENSOR_INT: u32 = 7;
+    pub(super) const TENSOR_STRING: u32 = 8;
+    pub(super) const TENSOR_COMPLEX64: u32 = 9;
+    pub(super) const TENSOR_INT64: u32 = 10;
+    pub(super) const TENSOR_BOOL: u32 = 11;
+    pub(super) const TENSOR_COMPLEX128: u32 = 12;
+    pub(super) const TENSOR_HALF: u32 = 13;
+    pub(super) const TENSOR_RESOURCE: u32 = 14;
+    pub(super) const TENSOR_VARIANT: u32 = 15;
+    pub(super) const TENSOR_UINT32: u32 = 16;
+    pub(super) const TENSOR_UINT64: u32 = 17;
     pub(super) const SHAPE_DIM: u32 = 2;
 }
 
@@ -78,12 +95,8 @@ pub fn pass(
 ///
 /// `INVALID_ARGUMENT` with the reason.
 pub(super) fn decode(agreement: &Agreement, body: &Bytes, rules: &Rules) -> Result<Decoded> {
-    // What few bytes could make many of is refused first.
-    let Request { model_spec, .. } =
-        Request::read(body, rules).map_err(|broken| broken.error("PredictRequest"))?;
-    let request = PredictRequest::decode(body.clone());
-    let request = request.map_err(|error| Broken::from(error).error("PredictRequest"))?;
-    let mut signature_name = model_spec.signature_name;
+    let request = whole(body, rules).map_err(|broken| broken.error("PredictRequest"))?;
+    let mut signature_name = request.model_spec.map(|spec| spec.signature_name).unwrap_or_default();
     if signature_name.is_empty() {
         signature_name = agreement.parameters.signature_name.clone().unwrap_or_default();
     }
@@ -93,6 +106,32 @@ pub(super) fn decode(agreement: &Agreement, body: &Bytes, rules: &Rules) -> Resu
     }
     let form = form(agreement.reply, Format::Columnar);
     Ok(Decoded { signature_name, inputs: request.inputs, output_filter, form })
+}
+
+/// The whole message, for which there must be [`room`].
+fn whole(body: &Bytes, rules: &Rules) -> Result<PredictRequest, Broken> {
+    // What few bytes could make many of is refused first.
+    Request::read(body, rules)?;
+    if room::of_request(body)?.has_handles {
+        return Err(Broken::new("a tensor has handles or variants, which mean nothing here"));
+    }
+    Ok(PredictRequest::decode(body.clone())?)
+}
+
+/// The most bytes that it takes to read a request with its tensors, besides its own. What is refused takes nothing.
+pub(crate) fn room(body: &Bytes) -> usize {
+    let room = room::of_request(body).unwrap_or_default();
+    if room.has_handles { 0 } else { room.bytes }
+}
+
+/// The most bytes that it takes to read a reply with its tensors, besides its own.
+pub(crate) fn room_of_reply(message: &Bytes) -> usize {
+    room::of_reply(message).unwrap_or_default().bytes
+}
+
+/// The request that has been passed on, for which there must be [`room`]; `None` if it cannot be read.
+pub(crate) fn passed(body: &Bytes) -> Option<PredictRequest> {
+    whole(body, &Rules { limits: Limits::NONE, check_shapes: false }).ok()
 }
 
 /// Writes a reply that has been read, as [`Reply`] has one that has not.
@@ -118,7 +157,7 @@ impl Request {
             shapes: Inputs::new(),
         };
         let mut has_spec = false;
-        let (mut inputs, mut rest) = (0, 0);
+        let (mut inputs, mut outputs, mut rest) = (0, 0, 0);
         for field in fields(body) {
             let field = field?;
             match (field.number, field.value) {
@@ -141,7 +180,13 @@ impl Request {
                         request.shapes.insert(name, tensor);
                     }
                 }
-                (number::REQUEST_OUTPUT_FILTER, Some(_)) => request.has_filter = true,
+                (number::REQUEST_OUTPUT_FILTER, Some(_)) => {
+                    outputs += 1;
+                    if outputs > MOST_OUTPUTS {
+                        return Err(Broken::new(format!("it names more than {MOST_OUTPUTS} outputs")));
+                    }
+                    request.has_filter = true;
+                }
                 _ => {}
             }
         }
@@ -152,8 +197,12 @@ impl Request {
 }
 
 /// The name of an input, and its tensor without elements.
+///
+/// Parts of a message that come twice are put together by whoever reads it, shapes among them, so that one alone
+/// would not tell what the tensor is. Nobody writes two.
 fn input(entry: &Bytes, most_dimensions: usize) -> Result<(String, TensorProto), Broken> {
     let (mut name, mut tensor) = (String::new(), TensorProto::default());
+    let mut has_tensor = false;
     for field in fields(entry) {
         match field? {
             Field { number: number::MAP_KEY, value: Some(key), .. } => {
@@ -162,6 +211,9 @@ fn input(entry: &Bytes, most_dimensions: usize) -> Result<(String, TensorProto),
                 key.clone_into(&mut name);
             }
             Field { number: number::MAP_VALUE, value: Some(value), .. } => {
+                if std::mem::replace(&mut has_tensor, true) {
+                    return Err(Broken::new("an input has more than one tensor"));
+                }
                 tensor.tensor_shape = shape(&value, most_dimensions)?;
             }
             _ => {}
@@ -175,6 +227,9 @@ fn shape(tensor: &Bytes, most_dimensions: usize) -> Result<Option<TensorShapePro
     let mut shape = None;
     for field in fields(tensor) {
         if let Field { number: number::TENSOR_SHAPE, value: Some(value), .. } = field? {
+            if shape.is_some() {
+                return Err(Broken::new("a tensor has more than one shape"));
+            }
             let mut dimensions = 0;
             for field in fields(&value) {
                 dimensions += usize::from(field?.number == number::SHAPE_DIM);
@@ -301,6 +356,11 @@ mod tests {
         check(&[0x12, 3, 0x0a, 1, 0xff], "no UTF-8");
         check(&[0x12, 0].repeat(4097), "more than 4096 inputs");
         check(&[0x12, 4, 0x12, 2, 0x22, 9], "");
+        check(&[0x1a, 0].repeat(4097), "more than 4096 outputs");
+        let handle = Bytes::from_static(&[0x12, 4, 0x12, 2, 0x72, 0]);
+        assert!(decode(&agreement(""), &handle, &RULES).unwrap_err().message().contains("handles"));
+        check(&[0x12, 4, 0x12, 0, 0x12, 0], "more than one tensor");
+        check(&[0x12, 6, 0x12, 4, 0x12, 0, 0x12, 0], "more than one shape");
         let mut request = request("f", &[]);
         request.inputs.get_mut("x").unwrap().tensor_shape = Some(shape_of(&[1; 300]));
         check(&request.encode_to_vec(), "more than 254 dimensions");

@@ -4,6 +4,7 @@
 //! elements mean that the last one repeats) or as `tensor_content`. Nothing a backend sends is
 //! trusted: shapes are multiplied with care and sizes compared before anything is allocated.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -353,13 +354,14 @@ fn strings<'a>(name: &str, tensor: &'a TensorProto, elements: usize) -> Result<E
         if name.ends_with("_bytes") { writer::write_base64 } else { writer::write_string };
     let values = if tensor.tensor_content.is_empty() {
         repeated(name, &tensor.string_val, elements)?;
-        tensor.string_val.clone()
+        Cow::Borrowed(tensor.string_val.as_slice())
     } else {
-        string_content(&tensor.tensor_content, elements).ok_or_else(|| {
+        let strings = string_content(&tensor.tensor_content, elements).ok_or_else(|| {
             Error::internal(format!(
                 "The backend's output {name} has strings whose lengths disagree with their bytes"
             ))
-        })?
+        })?;
+        Cow::Owned(strings)
     };
     let repeats = elements.saturating_sub(values.len());
     let write: Write<'a> = Box::new(move |range, out| {

@@ -19,7 +19,7 @@ use crate::codec::stream::Stream;
 use crate::codec::{Limits, NanStyle};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
-use crate::record::Part;
+use crate::record::{Part, Size};
 use crate::route::Target;
 use crate::signature::Known;
 use crate::telemetry::Entry;
@@ -196,7 +196,7 @@ impl Bridge {
         if known.version.is_some() {
             call.record.note_subject(&target.name, &signature, known.version);
         }
-        let entry = self.sample(&request, body.size());
+        let entry = self.sample(&request, body.size(), call);
         // A reply that goes on as it is need not be read.
         let answer = match (request, body.wants_message(&form)) {
             (Outgoing::Tensors(request), false) => {
@@ -229,7 +229,7 @@ impl Bridge {
         call: &Call,
     ) -> Result<(Outgoing, B::Form)> {
         let _timer = call.record.timer(Part::Decode);
-        let rules = self.rules(body.size());
+        let rules = self.rules(body.size(), call);
         // What a stream has decoded already takes no time any more, and no more memory.
         let left = body.left(stream.as_ref());
         let room = body.most_memory(left, known.signatures.as_ref(), &rules.limits);
@@ -259,21 +259,35 @@ impl Bridge {
     }
 
     /// How a body of this size is read.
-    fn rules(&self, size: usize) -> Rules {
+    fn rules(&self, size: usize, call: &Call) -> Rules {
         let BodyLimits { size: most, ratio, .. } = (&self.api).into();
-        let inflated = most.min(by_ratio(size, ratio));
+        // What was compressed as a whole already has no second ratio for what is compressed inside of it.
+        let sent = usize::try_from(call.record.size(Size::Body)).unwrap_or(size);
+        let sent = if sent == 0 { size } else { sent.min(size) };
+        let inflated = most.min(by_ratio(sent, ratio));
         Rules { limits: Limits { inflated, ..self.api.limits }, check_shapes: self.api.check_shapes }
     }
 
     /// Takes a copy for the payload log, if it keeps this request.
-    fn sample(&self, request: &Outgoing, size: usize) -> Option<Box<Entry>> {
+    fn sample(&self, request: &Outgoing, size: usize, call: &Call) -> Option<Box<Entry>> {
         let log = self.payload_log.as_ref()?;
         match request {
             Outgoing::Tensors(request) => log.sample(request, size),
             Outgoing::Message(model_spec, fields) if log.is_due(size) => {
-                let mut request = PredictRequest::decode(Bytes::from(fields.concat())).ok()?;
-                request.model_spec = Some(model_spec.clone());
-                log.entry(&request, size)
+                // It is read for the log alone, and left out where there is no memory for that.
+                call.memory.hold(size).ok()?;
+                let message = Bytes::from(fields.concat());
+                let room = protobuf::room(&message);
+                let entry = call.memory.hold(room).ok().and_then(|()| {
+                    let entry = protobuf::passed(&message).and_then(|request| {
+                        let request = PredictRequest { model_spec: Some(model_spec.clone()), ..request };
+                        log.entry(&request, size.saturating_add(room))
+                    });
+                    call.memory.release(room);
+                    entry
+                });
+                call.memory.release(size);
+                entry
             }
             Outgoing::Message(..) => None,
         }
@@ -290,7 +304,7 @@ impl Bridge {
     ) -> Result<T> {
         let nan = self.api.nan;
         let size = memory::of_reply(&reply);
-        call.memory.settle(size);
+        call.memory.settle(size.saturating_add(memory::of_list(&reply)));
         call.memory.hold(room(&reply, size))?;
         let encode = offload(size, &call.memory, move || encode(reply, nan));
         call.record.measure(Part::Encode, encode).await

@@ -92,9 +92,11 @@ impl Bridge {
         let ((), answer) = self.attempts(target, undecoded, known?, None, call).await?;
         let reply = answer.into_tensors()?;
         let model_version = version(reply.model_spec.as_ref());
+        let form = body::form(media_type, route.mapping.format.of_predict());
+        let room = |reply: &_, size| form.memory(reply, size);
         let mapped = Arc::clone(route);
         let encode = move |reply, nan| custom::encode(&mapped.mapping, media_type, reply, nan);
-        let encoded = self.encode(reply, call, memory::of_text, encode).await?;
+        let encoded = self.encode(reply, call, room, encode).await?;
         self.reply_of(encoded, model_version, call)
     }
 }

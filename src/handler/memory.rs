@@ -11,7 +11,7 @@ use crate::codec::Limits;
 use crate::codec::media::MediaType;
 use crate::codec::signature::Signatures;
 use crate::codec::{arrow, csv, multipart, npy, npz, octets};
-pub(super) use tensors::{of_reply, of_tensor, of_text};
+pub(super) use tensors::{of_list, of_reply, of_rows, of_tensor, of_text, of_typed};
 
 /// Bodies up to this size are not looked at: every byte of them may be the worst.
 const SMALL: usize = 16 << 10;

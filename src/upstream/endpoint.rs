@@ -191,7 +191,8 @@ impl Endpoint {
             Some(call) => {
                 let size = received.len();
                 call.record.note(Size::Reply, size);
-                let decode = move || Ok(received.decode());
+                let memory = Arc::clone(&call.memory);
+                let decode = move || received.decode_within(|room| memory.hold(room));
                 offload(size, &call.memory, decode).await.map_err(Failure::answer)?
             }
             None => received.decode(),

@@ -5,6 +5,7 @@
 //! Nothing here knows connections. The framing is that of the gRPC protocol over HTTP/2: a byte
 //! that says whether the message is compressed, its length in four bytes, the message.
 
+use std::any::TypeId;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,10 +17,10 @@ use prost::encoding::{
     WireType, bytes as bytes_field, encode_key, encode_varint, encoded_len_varint, key_len, message, string,
 };
 
-use crate::codec::protobuf::Reply;
+use crate::codec::protobuf::{self, Reply};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::TensorProto;
-use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest};
+use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 
 /// gRPC's own limit on a message: lengths are signed 32-bit integers in TensorFlow Serving.
 pub(super) const MAX_SIZE: usize = i32::MAX as usize;
@@ -234,9 +235,19 @@ pub(crate) trait Receive: Sized + Send + 'static {
     ///
     /// Why it cannot be read.
     fn receive(bytes: Bytes) -> Result<Self, String>;
+
+    /// The most bytes of memory that this takes, besides those of the message.
+    fn room(_: &Bytes) -> usize {
+        0
+    }
 }
 
 impl<M: prost::Message + Default + 'static> Receive for M {
+    fn room(bytes: &Bytes) -> usize {
+        // Of the others a model that is asked with few bytes sends few.
+        if TypeId::of::<M>() == TypeId::of::<PredictResponse>() { protobuf::room_of_reply(bytes) } else { 0 }
+    }
+
     fn receive(bytes: Bytes) -> Result<Self, String> {
         M::decode(bytes).map_err(|error| error.to_string())
     }
@@ -306,6 +317,20 @@ impl Received {
     /// How many bytes there are.
     pub(super) fn len(&self) -> usize {
         self.first.len().max(self.rest.len())
+    }
+
+    /// The message, once all of it is there; `hold` makes sure of the memory that its values take.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it: it is not whole, compressed, or no message of this type. Or that of `hold`.
+    pub(super) fn decode_within<M: Receive>(
+        self,
+        hold: impl FnOnce(usize) -> Result<()>,
+    ) -> Result<Result<M, String>> {
+        let bytes = if self.rest.is_empty() { self.first } else { self.rest.freeze() };
+        hold(M::room(&bytes.slice(HEAD.min(bytes.len())..)))?;
+        Ok(Self { first: bytes, rest: BytesMut::new() }.decode())
     }
 
     /// The message, once all of it is there.

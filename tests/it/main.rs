@@ -51,6 +51,7 @@ mod limits;
 mod lines;
 mod load;
 mod log;
+mod memory;
 mod mock;
 mod mutations;
 mod observability;

@@ -255,7 +255,9 @@ impl Job {
         call: &Call,
     ) -> Result<Sheet> {
         let size = memory::of_reply(&reply);
-        hold(&call.memory, call.memory.held() + size.saturating_mul(2), self.bridge.api.body_timeout).await?;
+        // As much for the text as for the reply, and what it gains.
+        let room = memory::of_rows(&reply, size);
+        hold(&call.memory, call.memory.held().saturating_add(room), self.bridge.api.body_timeout).await?;
         let (nan, most) = (self.bridge.api.nan, self.bridge.api.max_response_size);
         let mut sheet = sheet;
         let top_k = self.agreement.parameters.top_k;

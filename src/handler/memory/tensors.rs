@@ -2,13 +2,27 @@
 
 use bytes::Bytes;
 
-use crate::codec;
+use crate::codec::{self, predict};
 use crate::proto::tensorflow::TensorProto;
 use crate::proto::tensorflow::serving::PredictResponse;
 
 /// How many bytes a decoded tensor takes besides those that it shares with the body.
 pub(crate) fn of_tensor(tensor: &TensorProto) -> usize {
     tensor.tensor_content.len() + tensor.string_val.len() * size_of::<Bytes>()
+}
+
+/// How many bytes the numbers of a tensor take that are in typed fields, as those of a message may be.
+pub(crate) fn of_typed(tensor: &TensorProto) -> usize {
+    size_of_val(tensor.half_val.as_slice())
+        + size_of_val(tensor.float_val.as_slice())
+        + size_of_val(tensor.double_val.as_slice())
+        + size_of_val(tensor.int_val.as_slice())
+        + size_of_val(tensor.scomplex_val.as_slice())
+        + size_of_val(tensor.int64_val.as_slice())
+        + size_of_val(tensor.bool_val.as_slice())
+        + size_of_val(tensor.dcomplex_val.as_slice())
+        + size_of_val(tensor.uint32_val.as_slice())
+        + size_of_val(tensor.uint64_val.as_slice())
 }
 
 /// About how many bytes the elements of a reply's tensors have, in whatever form they came: as many
@@ -22,9 +36,19 @@ pub(crate) fn of_reply(reply: &PredictResponse) -> usize {
     reply.outputs.values().map(size).fold(0, usize::saturating_add)
 }
 
-/// How many bytes a reply of this size takes at most while it is written.
-pub(crate) fn of_text(_: &PredictResponse, size: usize) -> usize {
-    size.saturating_mul(2)
+/// What the strings of a reply's tensors take besides their bytes, in which they lie.
+pub(crate) fn of_list(reply: &PredictResponse) -> usize {
+    reply.outputs.values().map(|tensor| tensor.string_val.len() * size_of::<Bytes>()).sum()
+}
+
+/// How many bytes a reply of this size takes at most while it is written as JSON, or as a type that takes less.
+pub(crate) fn of_text(reply: &PredictResponse, size: usize) -> usize {
+    size.saturating_add(predict::escapes(&reply.outputs)).saturating_mul(2)
+}
+
+/// The same where each row is an object of its own, with all names.
+pub(crate) fn of_rows(reply: &PredictResponse, size: usize) -> usize {
+    of_text(reply, size).saturating_add(predict::names(&reply.outputs).saturating_mul(2))
 }
 
 /// How many lists there are around the elements, up to more than are written.

@@ -6,7 +6,7 @@ use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 
 use crate::attack::Attack;
-use crate::http1::{ECHO, post};
+use crate::http1::{ECHO, HALF, post};
 
 /// Refused for what it says; the connection is as good as before.
 const BAD: &[&str] = &["400 open"];
@@ -121,6 +121,27 @@ pub fn attacks() -> Vec<Attack> {
         }),
         attack("a stream of nothing but the starts of messages", BAD, || {
             posted(ARROW, [255; 4].repeat(MILLION))
+        }),
+        attack("a million names of outputs in a message", BAD, || {
+            posted("application/x-protobuf", [0x1a, 0].repeat(MILLION))
+        }),
+        attack("a tensor of two shapes", BAD, || {
+            posted("application/x-protobuf", [0x12, 6, 0x12, 4, 0x12, 0, 0x12, 0])
+        }),
+        attack("a cell of 16 MB in a table of numbers", &["400 open", "503 open"], || {
+            post(HALF, "Content-Type: text/csv\r\n", format!("x\n{}\n", "0".repeat(16 * MILLION)))
+        }),
+        attack("an array of 250 dimensions, turned around", &["400 open", "500 open"], || {
+            let shape = format!("({}, 2{})", MILLION / 2, ", 1".repeat(250));
+            let file = String::from_utf8_lossy(&npy("|i1", &shape, &[])[10..]).replace("False", "True ");
+            let length = u16::try_from(file.len()).unwrap().to_le_bytes();
+            let file = [b"\x93NUMPY\x01\x00", &length[..], file.as_bytes(), &vec![1; MILLION]].concat();
+            post(&format!("{ECHO}?signature_name=int8"), "Content-Type: application/x-npy\r\n", file)
+        }),
+        attack("60 KB of strings that an array fills up to 240 MB", &["413 open", "503 open"], || {
+            let strings = format!("\"{}\"{}", "a".repeat(16_000), ",\"\"".repeat(15_000));
+            let body = format!("{{\"signature_name\":\"string\",\"instances\":[{strings}]}}");
+            post(ECHO, "Accept: application/x-npy\r\n", body)
         }),
         attack("a type that nobody knows", &["415 open"], || posted("application/cbor", "x".repeat(1000))),
     ]

@@ -71,6 +71,26 @@ pub fn attacks() -> Vec<Attack> {
             let outputs = vec![r#"{"name":"y"}"#; 1 << 20].join(",");
             post(INFER, "", format!(r#"{{"inputs":[],"outputs":[{outputs}]}}"#))
         }),
+        attack(
+            "a message of a million empty strings, and one of handles",
+            &["413 400 open", "503 400 open"],
+            || {
+                let field = |key: u8, value: Vec<u8>| {
+                    let mut length = value.len();
+                    let mut bytes = vec![key];
+                    while length > 127 {
+                        bytes.push((length & 127) as u8 | 128);
+                        length >>= 7;
+                    }
+                    bytes.push(length as u8);
+                    [bytes, value].concat()
+                };
+                let message = |element: u8| field(0x12, field(0x12, [element, 0].repeat(4 << 20)));
+                let sent = |body: Vec<u8>| post(INFER, "Content-Type: application/x-protobuf\r\n", body);
+                [sent(message(0x42)), sent(message(0x72))].concat()
+            },
+        )
+        .attackers(2),
         attack("a bomb in deflate", &["413 open", "413 closed"], || {
             let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
             for _ in 0..256 {

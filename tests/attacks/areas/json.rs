@@ -102,6 +102,10 @@ pub fn attacks() -> Vec<Attack> {
             )
         })
         .attackers(2),
+        attack("a million names in a filter", BAD, || {
+            text(format!("{{\"output_filter\":[{}\"y\"],\"instances\":[1]}}", "\"y\",".repeat(MILLION)))
+        })
+        .attackers(2),
         attack("the same key a million times", FINE, || {
             text(format!("{{{}\"instances\":[1]}}", "\"x\":0,".repeat(MILLION)))
         })

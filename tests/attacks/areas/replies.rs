@@ -78,6 +78,11 @@ pub fn attacks() -> Vec<Attack> {
             post(&format!("{ECHO}?pretty"), "", format!("{{\"instances\":[{}1]}}", "1,".repeat(500_000)))
         })
         .attackers(1),
+        Attack::http1("replies", "4 MB of control characters, escaped", &["200 open", "503 open"], || {
+            let head = "Content-Type: application/octet-stream\r\n";
+            post(&format!("{ECHO}?signature_name=string"), head, vec![1; 4 << 20])
+        })
+        .attackers(4),
         Attack::http1("replies", "1000 lists of 250 levels, indented", &["200 open"], || {
             let nested = format!("{}1{}", "[".repeat(250), "]".repeat(250));
             post(
