@@ -9,6 +9,7 @@
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz decode_predict -- -dict=tests/fuzz/json.dict
 //! ```
 
+pub mod allocations;
 pub mod codec;
 pub mod json;
 pub mod reference;

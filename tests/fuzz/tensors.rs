@@ -115,3 +115,17 @@ fn quiet(content: &mut [u8], infinity: u16, nan: u16) {
         }
     }
 }
+
+/// A tensor has as many elements as its shape says.
+pub fn assert_whole(tensor: &TensorProto) {
+    let elements: usize = sizes(tensor).iter().product();
+    let strings = if tensor.dtype() == DataType::DtString { elements } else { 0 };
+    let width = dtype::width(tensor.dtype()).unwrap_or(0);
+    assert_eq!((tensor.tensor_content.len(), tensor.string_val.len()), (elements * width, strings));
+}
+
+/// The sizes of a tensor's dimensions.
+pub fn sizes(tensor: &TensorProto) -> Vec<usize> {
+    let shape = tensor.tensor_shape.as_ref().expect("a shape");
+    shape.dim.iter().map(|dim| usize::try_from(dim.size).expect("a size")).collect()
+}

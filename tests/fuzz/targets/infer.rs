@@ -9,11 +9,11 @@ use tfbridge::codec::body::{Decoded, Rules};
 use tfbridge::codec::inference::reply::{self, Encoded};
 use tfbridge::codec::inference::request::{self, Form};
 use tfbridge::codec::parameters::Parameters;
-use tfbridge::codec::{Limits, NanStyle, dtype};
+use tfbridge::codec::{Limits, NanStyle};
 use tfbridge::error::Result;
 use tfbridge::proto::tensorflow::serving::PredictResponse;
-use tfbridge::proto::tensorflow::{DataType, TensorProto};
 use tfbridge_fuzz::codec::{TIGHT, WIDE};
+use tfbridge_fuzz::tensors::{assert_whole, sizes};
 
 fuzz_target!(|data: &[u8]| {
     let Some((header, body)) = data.split_first_chunk::<2>() else { return };
@@ -63,17 +63,4 @@ fn as_request(reply: &Encoded) -> (Bytes, Option<usize>) {
     let rest = reply.body.strip_prefix(START).expect("what replies begin with");
     let length = reply.json_length.map(|length| length - START.len() + MEANT.len());
     ([MEANT, rest].concat().into(), length)
-}
-
-/// A tensor has as many elements as its shape says.
-fn assert_whole(tensor: &TensorProto) {
-    let elements: usize = sizes(tensor).iter().product();
-    let strings = if tensor.dtype() == DataType::DtString { elements } else { 0 };
-    let width = dtype::width(tensor.dtype()).unwrap_or(0);
-    assert_eq!((tensor.tensor_content.len(), tensor.string_val.len()), (elements * width, strings));
-}
-
-fn sizes(tensor: &TensorProto) -> Vec<usize> {
-    let shape = tensor.tensor_shape.as_ref().expect("a shape");
-    shape.dim.iter().map(|dim| usize::try_from(dim.size).expect("a size")).collect()
 }
