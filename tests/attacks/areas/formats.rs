@@ -131,14 +131,14 @@ pub fn attacks() -> Vec<Attack> {
         attack("a cell of 16 MB in a table of numbers", &["400 open", "503 open"], || {
             post(HALF, "Content-Type: text/csv\r\n", format!("x\n{}\n", "0".repeat(16 * MILLION)))
         }),
-        attack("an array of 250 dimensions, turned around", &["400 open", "500 open"], || {
+        attack("an array of 250 dimensions, turned around", &["413 open", "503 open"], || {
             let shape = format!("({}, 2{})", MILLION / 2, ", 1".repeat(250));
             let file = String::from_utf8_lossy(&npy("|i1", &shape, &[])[10..]).replace("False", "True ");
             let length = u16::try_from(file.len()).unwrap().to_le_bytes();
             let file = [b"\x93NUMPY\x01\x00", &length[..], file.as_bytes(), &vec![1; MILLION]].concat();
             post(&format!("{ECHO}?signature_name=int8"), "Content-Type: application/x-npy\r\n", file)
         }),
-        attack("60 KB of strings that an array fills up to 240 MB", &["413 open", "503 open"], || {
+        attack("60 KB of strings that an array fills up to 240 MB", &["500 open", "503 open"], || {
             let strings = format!("\"{}\"{}", "a".repeat(16_000), ",\"\"".repeat(15_000));
             let body = format!("{{\"signature_name\":\"string\",\"instances\":[{strings}]}}");
             post(ECHO, "Accept: application/x-npy\r\n", body)

@@ -32,6 +32,17 @@ fn infer(members: &str, binary: &[u8]) -> Vec<u8> {
     told(json.len(), &json, binary)
 }
 
+/// A `PredictRequest` whose tensor has an empty element of this field four million times.
+fn message(element: u8) -> Vec<u8> {
+    let tensor = [element, 0].repeat(4 << 20);
+    let field = |value: &[u8]| {
+        let mut bytes = vec![0x12];
+        prost::encoding::encode_varint(value.len() as u64, &mut bytes);
+        [&bytes, value].concat()
+    };
+    post(INFER, "Content-Type: application/x-protobuf\r\n", field(&field(&tensor)))
+}
+
 fn attack(name: &'static str, expect: &'static [&'static str], bytes: fn() -> Vec<u8>) -> Attack {
     Attack::http1("inference", name, expect, bytes)
 }
@@ -71,26 +82,9 @@ pub fn attacks() -> Vec<Attack> {
             let outputs = vec![r#"{"name":"y"}"#; 1 << 20].join(",");
             post(INFER, "", format!(r#"{{"inputs":[],"outputs":[{outputs}]}}"#))
         }),
-        attack(
-            "a message of a million empty strings, and one of handles",
-            &["413 400 open", "503 400 open"],
-            || {
-                let field = |key: u8, value: Vec<u8>| {
-                    let mut length = value.len();
-                    let mut bytes = vec![key];
-                    while length > 127 {
-                        bytes.push((length & 127) as u8 | 128);
-                        length >>= 7;
-                    }
-                    bytes.push(length as u8);
-                    [bytes, value].concat()
-                };
-                let message = |element: u8| field(0x12, field(0x12, [element, 0].repeat(4 << 20)));
-                let sent = |body: Vec<u8>| post(INFER, "Content-Type: application/x-protobuf\r\n", body);
-                [sent(message(0x42)), sent(message(0x72))].concat()
-            },
-        )
-        .attackers(2),
+        attack("a message of four million empty strings", &["413 open", "503 open"], || message(0x42))
+            .attackers(2),
+        attack("a message of four million handles", &["400 open", "503 open"], || message(0x72)).attackers(2),
         attack("a bomb in deflate", &["413 open", "413 closed"], || {
             let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
             for _ in 0..256 {
