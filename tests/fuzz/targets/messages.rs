@@ -3,16 +3,18 @@
 
 #![no_main]
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 use tfbridge::codec::Limits;
 use tfbridge::codec::body::Rules;
 use tfbridge::codec::inference::grpc::{self, Form};
-use tfbridge::codec::predict::Inputs;
 use tfbridge::error::Result;
 use tfbridge::proto::inference::model_infer_request::InferInputTensor;
 use tfbridge::proto::inference::{ModelInferRequest, ModelInferResponse};
+use tfbridge::proto::tensorflow::TensorProto;
 use tfbridge::proto::tensorflow::serving::PredictResponse;
 use tfbridge_fuzz::allocations::{Counting, most};
 use tfbridge_fuzz::codec::{TIGHT, WIDE};
@@ -59,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(decode(&again, WIDE).expect("what we wrote"), (inputs, form));
 });
 
-fn decode(request: &ModelInferRequest, limits: Limits) -> Result<(Inputs, Form)> {
+fn decode(request: &ModelInferRequest, limits: Limits) -> Result<(HashMap<String, TensorProto>, Form)> {
     let decoded = grpc::decode(request, None, &Rules { limits, check_shapes: true })?;
     assert_eq!(decoded.output_filter, decoded.form.outputs);
     Ok((decoded.inputs, decoded.form))
