@@ -64,6 +64,13 @@ impl Column {
         Self { dtype, shape: Shape::default(), store, rows: 0 }
     }
 
+    /// Goes on in another text. Strings will be slices of it.
+    pub(crate) fn turn_to(&mut self, body: &Bytes) {
+        if let Store::Strings(strings) = &mut self.store {
+            strings.body = body.clone();
+        }
+    }
+
     /// Reads one value, which must have the shape of the values before it.
     ///
     /// After a fault the column is of no use.
@@ -71,6 +78,14 @@ impl Column {
         with_element!(self, read_whole(reader))?;
         self.rows += 1;
         Ok(())
+    }
+
+    /// Reads values for as long as they are lists like those before them, each on a line of its own, and
+    /// written plainly: how many. See [`nested::read_lines`] for where it ends.
+    pub(crate) fn read_lines(&mut self, reader: &mut Reader<'_>, has_returns: bool) -> usize {
+        let rows = with_element!(self, read_lines(reader, has_returns));
+        self.rows += rows;
+        rows
     }
 
     /// Reads as much of one value as there is; see [`nested::read`] for where text may end.

@@ -153,12 +153,34 @@ fn innermost_lists<E: Element>(
     match shape.sizes.last() {
         Some(&Some(size)) if depth > 0 && depth + 1 == rank && size > 0 => {
             let most = most_bytes::<E>(reader);
-            let (end, lists) = lists_of::<E>(reader.bytes, reader.at, size, content, most);
+            let (end, lists) = lists_of::<E>(reader.bytes, reader.at, size, content, most, None);
             reader.at = end;
             lists
         }
         _ => 0,
     }
+}
+
+/// Reads lists for as long as they are written plainly, each on a line of its own, and says how many: values of
+/// which another one has been read. Lines end in `\r\n` if `has_returns`.
+///
+/// It ends behind the bracket of the last one, whatever is there.
+pub(crate) fn read_lines<E: Element>(
+    reader: &mut Reader<'_>,
+    has_returns: bool,
+    shape: &mut Shape,
+    store: &mut E::Store,
+) -> usize {
+    let (Some(1), &[Some(size @ 1..)], Some(content)) =
+        (shape.rank, shape.sizes.as_slice(), E::content(store))
+    else {
+        return 0;
+    };
+    let most = most_bytes::<E>(reader);
+    let between = if has_returns { Between::LINES_WITH_RETURNS } else { Between::LINES };
+    let (end, lists) = lists_of::<E>(reader.bytes, reader.at, size, content, most, Some(between));
+    reader.at = end;
+    lists
 }
 
 /// How a body separates its elements: with a comma, or with a comma and a space.
@@ -172,24 +194,38 @@ struct Separator {
     mask: u32,
     text: u32,
     /// The same where a list ends and the next one starts.
-    list_mask: u32,
-    list_text: u32,
+    between: Between,
+}
+
+/// How a body goes on from the last element of a list to the first one of the next.
+#[derive(Clone, Copy)]
+struct Between {
+    length: usize,
+    mask: u32,
+    text: u32,
+}
+
+impl Between {
+    const COMMA: Self = Self { length: 3, mask: 0xFF_FFFF, text: u32::from_le_bytes(*b"],[\0") };
+    const COMMA_AND_SPACE: Self = Self { length: 4, mask: 0xFFFF_FFFF, text: u32::from_le_bytes(*b"], [") };
+    const LINES: Self = Self { length: 3, mask: 0xFF_FFFF, text: u32::from_le_bytes(*b"]\n[\0") };
+    const LINES_WITH_RETURNS: Self =
+        Self { length: 4, mask: 0xFFFF_FFFF, text: u32::from_le_bytes(*b"]\r\n[") };
+
+    #[inline(always)]
+    fn is(self, behind: u32) -> bool {
+        behind & self.mask == self.text
+    }
 }
 
 impl Separator {
-    const COMMA: Self = Self {
-        length: 1,
-        mask: 0xFF,
-        text: u32::from_le_bytes(*b",\0\0\0"),
-        list_mask: 0xFF_FFFF,
-        list_text: u32::from_le_bytes(*b"],[\0"),
-    };
+    const COMMA: Self =
+        Self { length: 1, mask: 0xFF, text: u32::from_le_bytes(*b",\0\0\0"), between: Between::COMMA };
     const COMMA_AND_SPACE: Self = Self {
         length: 2,
         mask: 0xFFFF,
         text: u32::from_le_bytes(*b", \0\0"),
-        list_mask: 0xFFFF_FFFF,
-        list_text: u32::from_le_bytes(*b"], ["),
+        between: Between::COMMA_AND_SPACE,
     };
 
     /// The separator behind an element, or behind the list that it ends.
@@ -207,11 +243,6 @@ impl Separator {
     #[inline(always)]
     fn is(self, behind: u32) -> bool {
         behind & self.mask == self.text
-    }
-
-    #[inline(always)]
-    fn is_between_lists(self, behind: u32) -> bool {
-        behind & self.list_mask == self.list_text
     }
 }
 
@@ -250,7 +281,7 @@ fn block<'c>(
 }
 
 /// Lists of exactly `size` elements, written as Python or a compact writer does it: where they
-/// end and how many they are.
+/// end and how many they are. Between them there is what is between elements, or this.
 #[inline(never)]
 fn lists_of<E: Element>(
     bytes: &[u8],
@@ -258,11 +289,13 @@ fn lists_of<E: Element>(
     size: usize,
     content: &mut Vec<u8>,
     most: usize,
+    between: Option<Between>,
 ) -> (usize, usize) {
     let (mut end, mut lists) = (start, 0);
     let first = if bytes.get(start) == Some(&b'[') { E::fast(bytes, start + 1) } else { None };
     let Some(first) = first else { return (end, lists) };
     let separator = Separator::of(first.behind);
+    let separator = Separator { between: between.unwrap_or(separator.between), ..separator };
     let (width, text) = (size * E::WIDTH, size * (first.length + 1));
     let mut at = Some(start + 1);
     while let Some(start) = at {
@@ -308,10 +341,10 @@ fn fill_lists<E: Element>(
                 last.copy_from_slice(element.value.as_ref());
                 written += width;
                 *end = at + element.length + 1;
-                if !separator.is_between_lists(element.behind) {
+                if !separator.between.is(element.behind) {
                     return (None, written);
                 }
-                at += separator.length + 2 + element.length;
+                at += separator.between.length + element.length;
             }
             _ => return (None, written),
         }

@@ -43,7 +43,7 @@ pub use reply::encode;
 pub(super) use reply::{Named, prepare, write_columns, write_only_row, write_rows};
 pub(crate) use reply::{check_surplus, encode_lines};
 pub(crate) use room::{escapes, names};
-pub(crate) use row::decode_rows;
+pub(crate) use row::{Rows, decode_rows};
 pub(crate) use shapes::check_input_shapes;
 pub use shapes::check_shapes;
 pub(super) use shapes::check_shapes_at;

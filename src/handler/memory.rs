@@ -64,6 +64,18 @@ fn may_be_examples(text: &[u8], signatures: Option<&Signatures>) -> bool {
         && (memmem::find(text, b"\"examples\"").is_some() || memmem::find(text, b"\\u").is_some())
 }
 
+/// The most bytes that the tensors of any lines of this size take, where it is not much more than most lines do: if
+/// they are numbers.
+pub(super) fn of_any_lines(size: usize, signatures: Option<&Signatures>) -> Option<usize> {
+    let signatures = signatures.filter(|signatures| !signatures.has_strings())?;
+    Some(of_numbers(size / 2 + 1, signatures.widest_number()))
+}
+
+/// The most bytes that so many numbers take while they are decoded.
+fn of_numbers(count: usize, width: usize) -> usize {
+    count.saturating_mul(width) / 2 * 3
+}
+
 /// The most bytes that the tensors of lines take: ends of lines stand between numbers, too.
 pub(super) fn of_lines(text: &[u8], signatures: Option<&Signatures>) -> usize {
     of_json(text, signatures, count(text, b'\n'))
@@ -78,7 +90,7 @@ fn of_json(text: &[u8], signatures: Option<&Signatures>, lines: usize) -> usize 
     } else {
         (count(text, b',') + lines + 1, if has_strings { count(text, b'"') / 2 } else { 0 })
     };
-    let numbers = if width > 0 { numbers * width / 2 * 3 } else { 0 };
+    let numbers = of_numbers(numbers, width);
     let strings = if has_strings { strings * STRING + text.len() } else { 0 };
     numbers + strings
 }

@@ -111,6 +111,17 @@ impl Account {
         Err(Error::overloaded("Too much memory is taken by other requests"))
     }
 
+    /// Holds more bytes if that leaves half of all for others: true if it does.
+    pub fn hold_if_plenty(&self, bytes: usize) -> bool {
+        let Pool { limit, held, .. } = &*self.memory.pool;
+        let add = |held: usize| held.checked_add(bytes).filter(|held| *held <= limit / 2);
+        let is_held = held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok();
+        if is_held {
+            self.held.fetch_add(bytes, Ordering::Relaxed);
+        }
+        is_held
+    }
+
     /// Gives bytes back that were held for nothing.
     pub fn release(&self, bytes: usize) {
         let _ = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
@@ -172,6 +183,9 @@ mod tests {
         attempt.grow_to(60).unwrap();
         attempt.keep();
         assert_eq!(one.held(), 60);
+        one.settle(0);
+        assert!(one.hold_if_plenty(50) && !one.hold_if_plenty(1));
+        assert_eq!((one.held(), memory.held()), (50, 50));
         one.settle(0);
         one.hold(100).unwrap();
         drop(one);

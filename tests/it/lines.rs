@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use tfbridge::codec::Limits;
 use tfbridge::codec::lines::{self, Batch, Decoded, Splitter};
@@ -23,7 +24,8 @@ fn answers(
     limits: &Limits,
     check_shapes: bool,
 ) -> BTreeMap<u64, Line> {
-    let mut splitter = Splitter::new(most, LONGEST);
+    // Pieces from the first step's size on stay as they came.
+    let mut splitter = Splitter::new(most, LONGEST).keeping(steps.first().copied().unwrap_or_default());
     let mut answers = BTreeMap::new();
     let mut add = |batch: Batch| {
         assert!(batch.len() <= most);
@@ -44,7 +46,7 @@ fn answers(
     let mut rest = text;
     for step in steps.iter().cycle() {
         let (piece, after) = rest.split_at(rest.len().min(*step));
-        splitter.push(piece);
+        splitter.push(Bytes::copy_from_slice(piece));
         while let Some(batch) = if step % 2 == 0 { splitter.take() } else { splitter.next_full() } {
             add(batch);
         }
@@ -84,6 +86,9 @@ fn text() -> impl Strategy<Value = String> {
         "\r\n",
         "[1,2]\n",
         "[3,4]\n",
+        "[1,2]\n[3,4]\n[5,6]\n[7,8]\n",
+        "[1, 2]\r\n[3, 4]\r\n[5, 6]\r\n",
+        "[5]\n[6]\n[7]\n",
         "[5]\n",
         "1\n",
         "2\n",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::splitter::{Batch, Line};
 use crate::codec::limits::Limits;
-use crate::codec::predict::{Inputs, check_input_shapes, decode_rows};
+use crate::codec::predict::{Inputs, Rows, check_input_shapes, decode_rows};
 use crate::codec::signature::Signature;
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::tensor_shape_proto::Dim;
@@ -63,8 +63,11 @@ fn decode_at_once(
     if batch.is_empty() || batch.len() > most_rows || batch.lines.iter().any(|line| line.span.is_none()) {
         return None;
     }
-    let spans = batch.lines.iter().filter_map(|line| line.span.clone());
-    let inputs = decode_rows(&batch.text, spans, signature, limits).ok()?;
+    let mut rows = Rows::new(&signature.inputs, batch.size(), limits);
+    for (text, lines) in batch.parts() {
+        rows.read_lines(text, lines.iter().filter_map(|line| line.span.clone())).ok()?;
+    }
+    let inputs = rows.finish().ok()?;
     let is_allowed = shapes.is_none_or(|shapes| check_input_shapes(&inputs, shapes).is_ok());
     is_allowed.then_some(inputs)
 }
@@ -77,11 +80,11 @@ fn decode_alone(
     limits: &Limits,
     shapes: Option<&Signature>,
 ) -> Result<Inputs> {
-    let Some(span) = line.span.clone() else {
+    let Some((text, span)) = batch.place(line) else {
         return Err(Error::invalid_argument(format!("It is longer than {} bytes", batch.longest)));
     };
     // On its own, since places in messages count from its beginning.
-    let text = batch.text.slice(span);
+    let text = text.slice(span);
     let whole = 0..text.len();
     let inputs = decode_rows(&text, [whole].into_iter(), signature, limits)
         .map_err(|fault| fault.into_error(&text))?;
@@ -243,7 +246,7 @@ mod tests {
 
     fn batch(text: &str) -> Batch {
         let mut splitter = Splitter::new(1000, 40);
-        splitter.push(text.as_bytes());
+        splitter.push(Bytes::from(text.to_owned()));
         splitter.finish();
         splitter.take().unwrap()
     }

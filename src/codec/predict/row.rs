@@ -109,7 +109,8 @@ fn same_shape(at: usize, expected: &Shape, found: &Shape) -> Result<(), Fault> {
 
 /// Entries that are objects with a value for every input.
 fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Result<Inputs, Fault> {
-    let mut rows = Rows::new(inputs, body);
+    let mut rows = Rows::new(inputs, body.len(), reader.limits);
+    rows.columns.iter_mut().for_each(|column| column.turn_to(body));
     let start = reader.at;
     let mut row = 0;
     let mut more = reader.open_array()?;
@@ -120,72 +121,51 @@ fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Re
                 format!("Expecting object but got list at item {row} of input list"),
             ));
         }
-        rows.read(reader, row)?;
+        rows.read(reader, row, body)?;
         row += 1;
         more = reader.next_element()?;
     }
-    rows.finish(start, reader.limits)
+    rows.finish_at(start)
 }
 
-/// Decodes rows that stand apart, each in a range of the body: values of the only input or objects. All of them
+/// Decodes rows that stand apart, each on a line of the body: values of the only input or objects. All of them
 /// have one shape.
 pub(crate) fn decode_rows(
     body: &Bytes,
-    spans: impl Iterator<Item = Range<usize>>,
+    lines: impl Iterator<Item = Range<usize>>,
     signature: &Signature,
     limits: &Limits,
 ) -> Result<Inputs, Fault> {
-    let inputs = signature.inputs.as_slice();
-    let mut rows = Rows::new(inputs, body);
-    if let [column] = rows.columns.as_mut_slice() {
-        column.reserve(body.len(), limits);
-    }
-    for (row, span) in spans.enumerate() {
-        // What is behind the row is not there for its reader.
-        let text = body.get(..span.end).unwrap_or_default();
-        let mut reader = Reader::inside(text, span.start, 0, limits);
-        let first = reader.peek();
-        let start = reader.at;
-        if first == b'{' && reader.clone().base64_object().is_none() {
-            rows.read(&mut reader, row)?;
-        } else if let [column] = rows.columns.as_mut_slice() {
-            column.read(&mut reader)?;
-        } else {
-            let value = Value::at(text, start).text;
-            let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
-            let text =
-                format!("JSON Value: {value} Expecting an object with the inputs: {}", names.join(","));
-            return Err(Fault::text(start, text));
-        }
-        reader.peek();
-        if reader.at < text.len() {
-            return reader.fault("The document root must not be followed by other values.");
-        }
-    }
-    rows.finish(0, limits)
+    let mut rows = Rows::new(&signature.inputs, body.len(), limits);
+    rows.read_lines(body, lines)?;
+    rows.finish()
 }
 
-/// The columns that the rows fill.
-struct Rows<'a> {
+/// The columns that rows fill. After a fault they are of no use.
+pub(crate) struct Rows<'a> {
     inputs: &'a [Input],
+    limits: &'a Limits,
+    /// How many bytes of text the rows have.
+    size: usize,
     /// A column for each input.
     columns: Vec<Column>,
     /// Which input each member of the first row was: later rows mostly keep that order.
     order: Vec<usize>,
-    body: &'a Bytes,
+    /// How many rows have been read.
+    count: usize,
 }
 
 impl<'a> Rows<'a> {
-    /// No rows so far.
-    fn new(inputs: &'a [Input], body: &'a Bytes) -> Self {
-        let columns = inputs.iter().map(|input| Column::new(input.dtype, body)).collect();
-        Self { inputs, columns, order: Vec::with_capacity(inputs.len()), body }
+    /// No rows so far, of a text that has about so many bytes.
+    pub(crate) fn new(inputs: &'a [Input], size: usize, limits: &'a Limits) -> Self {
+        let columns = inputs.iter().map(|input| Column::new(input.dtype, &Bytes::new())).collect();
+        Self { inputs, limits, size, columns, order: Vec::with_capacity(inputs.len()), count: 0 }
     }
 
     /// The tensors of all rows, which start here.
-    fn finish(self, start: usize, limits: &Limits) -> Result<Inputs, Fault> {
+    fn finish_at(self, start: usize) -> Result<Inputs, Fault> {
         // The batch is one more dimension.
-        let most = limits.most_dimensions();
+        let most = self.limits.most_dimensions();
         if self.columns.iter().any(|column| column.shape().rank() >= most) {
             return Err(Fault::new(start, What::Rank(most)));
         }
@@ -193,8 +173,72 @@ impl<'a> Rows<'a> {
         Ok(names.zip(self.columns.into_iter().map(Column::into_batch)).collect())
     }
 
+    /// The tensors of all rows.
+    pub(crate) fn finish(self) -> Result<Inputs, Fault> {
+        self.finish_at(0)
+    }
+
+    /// Reads rows from a text, of which these are lines that follow each other but for blank ones.
+    pub(crate) fn read_lines(
+        &mut self,
+        text: &Bytes,
+        lines: impl Iterator<Item = Range<usize>>,
+    ) -> Result<(), Fault> {
+        self.columns.iter_mut().for_each(|column| column.turn_to(text));
+        let mut lines = lines;
+        while let Some(line) = lines.next() {
+            let (count, mut reader) = self.read_plain_lines(text, line.start);
+            let last = if count > 1 { lines.nth(count - 2) } else { None };
+            // What is behind the row is not there for its reader.
+            reader.bytes = text.get(..last.unwrap_or(line).end).unwrap_or_default();
+            if count == 0 {
+                self.read_line(&mut reader, text)?;
+            }
+            reader.peek();
+            if reader.at < reader.bytes.len() {
+                return reader.fault("The document root must not be followed by other values.");
+            }
+            self.count += count.max(1);
+            if let (1, [column]) = (self.count, self.columns.as_mut_slice()) {
+                column.reserve_rest(reader.at, self.size, self.limits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads rows for as long as they are written plainly and like those before them: how many, and a reader behind
+    /// the last one's value.
+    fn read_plain_lines<'t>(&mut self, text: &'t [u8], start: usize) -> (usize, Reader<'t>)
+    where
+        'a: 't,
+    {
+        let mut reader = Reader::inside(text, start, 0, self.limits);
+        let has_returns = text.get(..start).is_some_and(|before| before.ends_with(b"\r\n"));
+        let count = match self.columns.as_mut_slice() {
+            [column] if self.count > 0 => column.read_lines(&mut reader, has_returns),
+            _ => 0,
+        };
+        (count, reader)
+    }
+
+    /// Reads one row that stands apart.
+    fn read_line(&mut self, reader: &mut Reader<'_>, body: &Bytes) -> Result<(), Fault> {
+        let first = reader.peek();
+        let start = reader.at;
+        if first == b'{' && reader.clone().base64_object().is_none() {
+            return self.read(reader, self.count, body);
+        }
+        if let [column] = self.columns.as_mut_slice() {
+            return column.read(reader);
+        }
+        let value = Value::at(reader.bytes, start).text;
+        let names: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+        let text = format!("JSON Value: {value} Expecting an object with the inputs: {}", names.join(","));
+        Err(Fault::text(start, text))
+    }
+
     /// Reads one row: every input once, in any order.
-    fn read(&mut self, reader: &mut Reader<'_>, row: usize) -> Result<(), Fault> {
+    fn read(&mut self, reader: &mut Reader<'_>, row: usize, body: &Bytes) -> Result<(), Fault> {
         let start = reader.at;
         let mut members = 0;
         let mut more = reader.open_object()?;
@@ -203,7 +247,7 @@ impl<'a> Rows<'a> {
             let at = reader.at;
             let key = reader.key()?;
             reader.peek();
-            let index = self.input(key.bytes(self.body), members, reader.at)?;
+            let index = self.input(key.bytes(body), members, reader.at)?;
             let (Some(column), Some(input)) = (self.columns.get_mut(index), self.inputs.get(index)) else {
                 break;
             };
@@ -212,14 +256,14 @@ impl<'a> Rows<'a> {
             }
             let value = reader.clone();
             if let Err(fault) = column.read(reader) {
-                return Err(self.explain(fault, value, index));
+                return Err(self.explain(fault, value, index, body));
             }
             members += 1;
             more = reader.next_member()?;
         }
         if members < self.inputs.len() {
             let names: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
-            let text = Value::at(self.body, start).text;
+            let text = Value::at(body, start).text;
             return Err(Fault::text(
                 start,
                 format!("JSON object: {text} keys must be equal to: {}", names.join(",")),
@@ -248,14 +292,14 @@ impl<'a> Rows<'a> {
 
     /// Compares a value that does not fit with the rows before it.
     #[cold]
-    fn explain(&self, fault: Fault, mut value: Reader<'_>, index: usize) -> Fault {
+    fn explain(&self, fault: Fault, mut value: Reader<'_>, index: usize, body: &Bytes) -> Fault {
         let (Some(input), Some(column)) = (self.inputs.get(index), self.columns.get(index)) else {
             return fault;
         };
         if !fault.is_structural() || column.rows == 0 {
             return fault;
         }
-        let mut alone = Column::new(input.dtype, self.body);
+        let mut alone = Column::new(input.dtype, body);
         let at = value.at;
         let result = alone.read(&mut value);
         result.and_then(|()| same_shape(at, column.shape(), alone.shape())).err().unwrap_or(fault)

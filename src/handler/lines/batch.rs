@@ -123,7 +123,10 @@ impl Job {
         for _ in 0..MOST_CHANGES {
             match self.attempt(&target, batch, &known, call).await? {
                 Attempt::Done(sheet) => return Ok(sheet),
-                Attempt::Outdated(newer) => known = newer,
+                Attempt::Outdated(newer) => {
+                    self.make_room(batch, &newer, call).await?;
+                    known = newer;
+                }
             }
             // The version is from now on the one that the signatures belong to.
             target = known.version.map_or_else(|| self.target.clone(), |version| self.target.at(version));
@@ -134,11 +137,21 @@ impl Job {
     /// Gets together what it takes to work on a batch.
     async fn begin(&self, batch: &Batch, call: &Call) -> Result<(Arc<Known>, Turn<'_>)> {
         let known = self.bridge.signatures.get(&self.target, call).await?;
-        let text = batch.text();
-        let tensors = memory::of_lines(text, known.signatures.as_ref());
-        let size = text.len() + 2 * tensors + batch.len() * LINE;
-        hold(&call.memory, size, self.bridge.api.body_timeout).await?;
+        self.make_room(batch, &known, call).await?;
         Ok((known, self.turn(call).await?))
+    }
+
+    /// Holds the memory that it takes to decode a batch.
+    async fn make_room(&self, batch: &Batch, known: &Known, call: &Call) -> Result<()> {
+        let (signatures, size) = (known.signatures.as_ref(), size(batch));
+        // Where there is plenty, what is in the lines is not looked at: decoding tells soon enough.
+        if let Some(tensors) = memory::of_any_lines(batch.size(), signatures)
+            && call.memory.hold_if_plenty((size + 2 * tensors).saturating_sub(call.memory.held()))
+        {
+            return Ok(());
+        }
+        let tensors: usize = batch.texts().iter().map(|text| memory::of_lines(text, signatures)).sum();
+        hold(&call.memory, size + 2 * tensors, self.bridge.api.body_timeout).await
     }
 
     /// Waits for the batch's turn. Until the deadline there is time: a stream is in no hurry.
@@ -214,7 +227,10 @@ impl Job {
             let signature = known.signatures.as_ref().ok_or_else(untold)?.get(&name)?;
             Ok(lines::decode(&lines, signature, &limits, check_shapes))
         };
-        offload(batch.text().len(), &call.memory, decode).await
+        let decoded = offload(batch.size(), &call.memory, decode).await?;
+        let tensors = decoded.groups.iter().flat_map(|group| group.inputs.values());
+        call.memory.settle(size(batch) + 2 * tensors.map(memory::of_tensor).sum::<usize>());
+        Ok(decoded)
     }
 
     async fn predict(
@@ -293,6 +309,11 @@ impl Job {
     fn signature_name(&self) -> &str {
         self.agreement.parameters.signature_name.as_deref().unwrap_or_default()
     }
+}
+
+/// How much memory a batch takes beside its tensors. Its texts may be parts of buffers that are twice as large.
+fn size(batch: &Batch) -> usize {
+    2 * batch.size() + batch.len() * LINE
 }
 
 /// Whether an error may be one of the rows of a batch, and others would be taken without them.

@@ -100,16 +100,15 @@ where
             }
         }
         let Some(inflation) = &mut self.inflation else {
-            hold(self.memory, self.splitter.held() + self.data.len(), self.patience).await?;
-            self.splitter.push(&self.data);
-            self.data = Bytes::new();
+            hold(self.memory, self.splitter.memory() + 2 * self.data.len(), self.patience).await?;
+            self.splitter.push(std::mem::take(&mut self.data));
             return Ok(());
         };
         let step = self.data.len().min(STEP);
-        hold(self.memory, self.splitter.held() + (step << 10), self.patience).await?;
+        hold(self.memory, self.splitter.memory() + (step << 10), self.patience).await?;
         inflation.push(&self.data[..step], self.record)?;
         self.data.advance(step);
-        self.splitter.push(inflation.text());
+        self.splitter.push_copy(inflation.text());
         inflation.clear();
         self.settle();
         Ok(())
@@ -119,7 +118,7 @@ where
         self.has_ended = true;
         if let Some(inflation) = &mut self.inflation {
             inflation.finish()?;
-            self.splitter.push(inflation.text());
+            self.splitter.push_copy(inflation.text());
             inflation.clear();
         }
         self.splitter.finish();
@@ -156,7 +155,7 @@ where
     }
 
     fn settle(&self) {
-        self.memory.settle(self.splitter.held());
+        self.memory.settle(self.splitter.memory());
     }
 
     /// Reads the rest, which nobody wants, within reason.

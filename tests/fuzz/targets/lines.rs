@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tfbridge::codec::Limits;
 use tfbridge::codec::lines::{self, Batch, Decoded, Splitter};
@@ -40,7 +41,8 @@ fn answers(
     limits: &Limits,
     check_shapes: bool,
 ) -> BTreeMap<u64, Line> {
-    let mut splitter = Splitter::new(most, LONGEST);
+    // Pieces from the first step's size on stay as they came.
+    let mut splitter = Splitter::new(most, LONGEST).keeping(steps.first().copied().unwrap_or_default().into());
     let mut answers = BTreeMap::new();
     let mut add = |batch: Batch| {
         assert!(batch.len() <= most.max(1));
@@ -62,7 +64,7 @@ fn answers(
     let mut rest = text;
     for step in steps.iter().cycle() {
         let (piece, after) = rest.split_at(rest.len().min(usize::from(*step) + 1));
-        splitter.push(piece);
+        splitter.push(Bytes::copy_from_slice(piece));
         // A batch that is not full goes when it is due, which may be at any time.
         while let Some(batch) = if step % 2 == 0 { splitter.take() } else { splitter.next_full() } {
             add(batch);
