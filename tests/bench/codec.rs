@@ -5,7 +5,8 @@
 //! is `serde_json::Value` for requests and `serde_json::to_vec` of nested rows for replies.
 //! Ours and the baselines take turns, so that a slow moment of the machine hits all of them.
 //!
-//! `npy` is an image as an array of NumPy, to the pieces of the message, beside a copy of its bytes. `arrow` is the
+//! `lines` is a batch of NDJSON, 256 rows as that of a, from the text to the tensor. `npy` is an
+//! image as an array of NumPy, to the pieces of the message, beside a copy of its bytes. `arrow` is the
 //! same as a stream of Arrow and `table` one of the rows of d, there and back, beside arrow-rs with a batch of its
 //! own, which leaves strings where they lie while each is one of its own in a message, and a copy of the bytes.
 //! Letters as arguments choose payloads; `--quick` takes few rounds, as a test that it runs.
@@ -32,6 +33,7 @@ use bytes::Bytes;
 use payload::{Decode, Encode};
 use prost::Message;
 use tfbridge::codec::body::{self, Form, Rules};
+use tfbridge::codec::lines::{self, Splitter};
 use tfbridge::codec::media::Agreement;
 use tfbridge::codec::predict::{self, Format};
 use tfbridge::codec::{Limits, NanStyle};
@@ -47,6 +49,9 @@ fn main() {
     let chosen = |letter: &str| letters.is_empty() || letters.iter().any(|chosen| *chosen == letter);
     for letter in payload::DECODE.into_iter().filter(|letter| chosen(letter)) {
         bench_decode(&payload::decode(letter), time);
+    }
+    if chosen("lines") {
+        bench_lines(time);
     }
     if chosen("npy") {
         bench_npy(time);
@@ -91,6 +96,25 @@ fn bench_decode(payload: &Decode, time: Duration) {
             show(serialized)
         ),
     );
+}
+
+fn bench_lines(time: Duration) {
+    let payload = payload::lines();
+    let text = Bytes::from(payload.text);
+    let limits = Limits::default();
+    let ours = || {
+        let mut splitter = Splitter::new(256, text.len());
+        splitter.push(text.clone());
+        let batch = splitter.take().expect("there are lines");
+        let decoded = lines::decode(&batch, &payload.signature, &limits, false);
+        assert_eq!((decoded.groups.len(), decoded.faults.len()), (1, 0));
+        black_box(decoded);
+    };
+    let value = || (payload.value)(&text);
+    let typed = || (payload.typed)(&text);
+    let [ours, value, typed] = race([&ours, &value, &typed], time);
+    let detail = format!("serde_json::Value {}, typed {}", show(value), show(typed));
+    report("lines", "decode", text.len(), ours, value, &detail);
 }
 
 fn bench_npy(time: Duration) {

@@ -126,6 +126,34 @@ pub fn decode(letter: &'static str) -> Decode {
     Decode { letter, json, signatures, typed }
 }
 
+/// The lines of a batch of NDJSON, and what they are for.
+pub struct Lines {
+    pub text: Vec<u8>,
+    pub signature: Signature,
+    /// Parses the lines into the Rust types that fit them best.
+    pub typed: fn(&[u8]),
+    /// Parses the lines into values.
+    pub value: fn(&[u8]),
+}
+
+/// 256 rows as that of a, each on a line of its own.
+pub fn lines() -> Lines {
+    let mut random = Random(1);
+    let mut text = String::new();
+    for _ in 0..256 {
+        nest(&[100], &mut text, &mut || six_decimals(random.unit()));
+        text.push('\n');
+    }
+    let signature = Signature::new(vec![input("x", DataType::DtFloat)]);
+    Lines { text: text.into(), signature, typed: each_line::<Vec<f32>>, value: each_line::<Value> }
+}
+
+fn each_line<T: for<'a> Deserialize<'a>>(text: &[u8]) {
+    for line in serde_json::Deserializer::from_slice(text).into_iter::<T>() {
+        black_box(line.expect("the payload is valid"));
+    }
+}
+
 /// A request whose body is an array.
 pub struct Npy {
     pub file: Vec<u8>,
