@@ -71,6 +71,17 @@ mod tests {
     use crate::proto::tensorflow::DataType;
 
     #[test]
+    fn one_row_sets_no_more_aside_than_it_may_foresee() {
+        let x = Input { name: "x".to_owned(), dtype: DataType::DtDouble, shape: None };
+        let signature = Signature::new(vec![x]);
+        let body = Bytes::from([b"1\n2", &vec![b' '; 64 << 20][..]].concat());
+        let mut inputs = decode_whole(&body, &signature, &Limits::default()).unwrap();
+        let content = Vec::from(inputs.remove("x").unwrap().tensor_content);
+        assert_eq!(content.len(), 16);
+        assert!(content.capacity() <= 16 << 20, "{}", content.capacity());
+    }
+
+    #[test]
     fn a_body_at_once_is_one_batch_or_an_error() {
         let x = Input { name: "x".to_owned(), dtype: DataType::DtInt32, shape: None };
         let signature = Signature::new(vec![x]);

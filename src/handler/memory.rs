@@ -73,7 +73,7 @@ pub(super) fn of_any_lines(size: usize, signatures: Option<&Signatures>) -> Opti
 
 /// The most bytes that so many numbers take while they are decoded.
 fn of_numbers(count: usize, width: usize) -> usize {
-    count.saturating_mul(width) / 2 * 3
+    count * width / 2 * 3
 }
 
 /// The most bytes that the tensors of lines take: ends of lines stand between numbers, too.

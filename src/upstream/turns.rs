@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// How many bytes a task reads or writes before others have their turn. It takes some tens of microseconds, and lets
-/// most batches and images go at once: each further turn wakes the other side once more.
+/// How many bytes a task reads or writes before others have their turn. It takes some tens of microseconds, and lets a
+/// batch of some hundred rows go at once: each further turn wakes the other side once more.
 const TURN: usize = 128 << 10;
 
 /// How many pieces are written at once.

@@ -67,7 +67,7 @@ fn decode_at_once(
     for (text, lines) in batch.parts() {
         rows.read_lines(text, lines.iter().filter_map(|line| line.span.clone())).ok()?;
     }
-    let inputs = rows.finish().ok()?;
+    let inputs = rows.finish(0).ok()?;
     let is_allowed = shapes.is_none_or(|shapes| check_input_shapes(&inputs, shapes).is_ok());
     is_allowed.then_some(inputs)
 }

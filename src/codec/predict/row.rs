@@ -112,20 +112,19 @@ fn decode_objects(reader: &mut Reader<'_>, body: &Bytes, inputs: &[Input]) -> Re
     let mut rows = Rows::new(inputs, body.len(), reader.limits);
     rows.columns.iter_mut().for_each(|column| column.turn_to(body));
     let start = reader.at;
-    let mut row = 0;
     let mut more = reader.open_array()?;
     while more {
         if reader.peek() != b'{' || reader.clone().base64_object().is_some() {
             return Err(Fault::text(
                 reader.at,
-                format!("Expecting object but got list at item {row} of input list"),
+                format!("Expecting object but got list at item {} of input list", rows.count),
             ));
         }
-        rows.read(reader, row, body)?;
-        row += 1;
+        rows.read(reader, body)?;
+        rows.count += 1;
         more = reader.next_element()?;
     }
-    rows.finish_at(start)
+    rows.finish(start)
 }
 
 /// Decodes rows that stand apart, each on a line of the body: values of the only input or objects. All of them
@@ -138,8 +137,11 @@ pub(crate) fn decode_rows(
 ) -> Result<Inputs, Fault> {
     let mut rows = Rows::new(&signature.inputs, body.len(), limits);
     rows.read_lines(body, lines)?;
-    rows.finish()
+    rows.finish(0)
 }
+
+/// The first row says how much room the rows of so much text take, and not of more: the others may be blank.
+const MOST_FORESEEN: usize = 1 << 20;
 
 /// The columns that rows fill. After a fault they are of no use.
 pub(crate) struct Rows<'a> {
@@ -163,7 +165,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The tensors of all rows, which start here.
-    fn finish_at(self, start: usize) -> Result<Inputs, Fault> {
+    pub(crate) fn finish(self, start: usize) -> Result<Inputs, Fault> {
         // The batch is one more dimension.
         let most = self.limits.most_dimensions();
         if self.columns.iter().any(|column| column.shape().rank() >= most) {
@@ -171,11 +173,6 @@ impl<'a> Rows<'a> {
         }
         let names = self.inputs.iter().map(|input| input.name.clone());
         Ok(names.zip(self.columns.into_iter().map(Column::into_batch)).collect())
-    }
-
-    /// The tensors of all rows.
-    pub(crate) fn finish(self) -> Result<Inputs, Fault> {
-        self.finish_at(0)
     }
 
     /// Reads rows from a text, of which these are lines that follow each other but for blank ones.
@@ -200,7 +197,7 @@ impl<'a> Rows<'a> {
             }
             self.count += count.max(1);
             if let (1, [column]) = (self.count, self.columns.as_mut_slice()) {
-                column.reserve_rest(reader.at, self.size, self.limits);
+                column.reserve_rest(reader.at, self.size.min(MOST_FORESEEN), self.limits);
             }
         }
         Ok(())
@@ -226,7 +223,7 @@ impl<'a> Rows<'a> {
         let first = reader.peek();
         let start = reader.at;
         if first == b'{' && reader.clone().base64_object().is_none() {
-            return self.read(reader, self.count, body);
+            return self.read(reader, body);
         }
         if let [column] = self.columns.as_mut_slice() {
             return column.read(reader);
@@ -238,7 +235,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Reads one row: every input once, in any order.
-    fn read(&mut self, reader: &mut Reader<'_>, row: usize, body: &Bytes) -> Result<(), Fault> {
+    fn read(&mut self, reader: &mut Reader<'_>, body: &Bytes) -> Result<(), Fault> {
         let start = reader.at;
         let mut members = 0;
         let mut more = reader.open_object()?;
@@ -251,7 +248,7 @@ impl<'a> Rows<'a> {
             let (Some(column), Some(input)) = (self.columns.get_mut(index), self.inputs.get(index)) else {
                 break;
             };
-            if column.rows > row {
+            if column.rows > self.count {
                 return Err(Fault::text(at, format!("JSON object: repeats the input: {}", input.name)));
             }
             let value = reader.clone();
