@@ -8,6 +8,7 @@ use tfbridge::mock::{Model, Models};
 use tokio::net::TcpListener;
 
 use crate::bridge::{Bridge, models};
+use crate::port::Port;
 
 const HALF: &str = "/v1/models/half_plus_two:predict";
 const ECHO: &str = "/v1/models/echo:predict";
@@ -201,8 +202,8 @@ fn flatten(value: &Value) -> Vec<f32> {
 
 #[tokio::test]
 async fn a_backend_that_is_not_there_is_503() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let bridge = Bridge::in_front_of(&free.to_string(), |_| {}).await;
+    let free = Port::new();
+    let bridge = Bridge::in_front_of(&free.address.to_string(), |_| {}).await;
     let mut client = bridge.connect().await;
     for path in [HALF, "/v1/models/half_plus_two:classify"] {
         let response = client.post(path, r#"{"instances": [1], "examples": [{"x": 1.0}]}"#).await;

@@ -14,6 +14,7 @@ use crate::auth;
 use crate::backend::{Server, Transport, replace};
 use crate::bridge::{Bridge, models};
 use crate::certificates::Authority;
+use crate::port::Port;
 use crate::scripted::{Script, Scripted};
 
 /// No step waits longer for what never comes, and all steps together are done by then.
@@ -154,8 +155,8 @@ async fn health_is_what_the_server_says() {
 
 #[tokio::test]
 async fn what_cannot_be_reached_is_told() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let closed = format!("http://{free}");
+    let free = Port::new();
+    let closed = format!("http://{}", free.address);
     check_fails(&["--server", &closed], "connect", &["refuses", "nobody listens", "tfbridge serve"]).await;
     check_fails(&["--backend", &closed], "connect", &["refuses", "tensorflow_model_server"]).await;
     // A label that is too long is a name that no server needs to be asked about.
@@ -282,8 +283,8 @@ fn own_authority() -> (rcgen::Certificate, rcgen::KeyPair) {
 
 #[tokio::test]
 async fn other_commands_say_what_to_try() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let (closed, secure) = (format!("http://{free}"), format!("https://{free}"));
+    let free = Port::new();
+    let (closed, secure) = (format!("http://{}", free.address), format!("https://{}", free.address));
     let plain = Server::start(Transport::Tcp, models()).await;
     let (grpc, tls) = (plain.backend().to_string(), plain.backend().to_string().replace("http", "https"));
     for command in ["models", "inspect", "bench"] {

@@ -11,6 +11,22 @@ use crate::client::{Client, Response};
 /// Held by tests that load the machine or measure time: they run one at a time.
 pub static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
+/// Fails if something takes longer than this each time of a few. A single time may meet a machine that stands
+/// still for a moment, which says nothing of the bridge.
+pub async fn check_time(limit: Duration, mut something: impl AsyncFnMut()) {
+    const TIMES: usize = 3;
+    let mut seen = Vec::new();
+    for _ in 0..TIMES {
+        let start = Instant::now();
+        something().await;
+        seen.push(start.elapsed());
+        if seen.last().is_some_and(|&time| time < limit) {
+            return;
+        }
+    }
+    panic!("{seen:?}, where less than {limit:?} is right");
+}
+
 /// What the clients saw.
 #[derive(Debug, Default)]
 pub struct Seen {

@@ -58,6 +58,7 @@ mod observability;
 mod openapi;
 mod payload_log;
 mod pool;
+mod port;
 mod program;
 mod properties;
 mod pythie;

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::bridge::Bridge;
 use crate::client::Client;
+use crate::port::Port;
 use crate::scripted::{Script, Scripted};
 
 const METRICS: &str = "/monitoring/prometheus/metrics";
@@ -135,9 +136,9 @@ async fn what_happens_to_requests_is_counted() {
 
 #[tokio::test]
 async fn what_happens_to_backends_is_counted() {
-    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let dead = Port::new();
     let well = Scripted::start(Script::Answer(Duration::ZERO)).await;
-    let bridge = Bridge::in_front_of_all(vec![Backend::at(dead), well.backend()], |_| {}).await;
+    let bridge = Bridge::in_front_of_all(vec![Backend::at(dead.address), well.backend()], |_| {}).await;
     let mut client = bridge.connect().await;
     let mut attempts = 0.0;
     for _ in 0..50 {

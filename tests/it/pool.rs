@@ -2,7 +2,7 @@
 //! change.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use tonic_health::ServingStatus;
 use crate::bridge::Bridge;
 use crate::client::Response;
 use crate::load;
+use crate::port::Port;
 use crate::scripted::{Script, Scripted};
 
 const PATH: &str = "/v1/models/half_plus_two:predict";
@@ -25,28 +26,32 @@ fn is_right(response: &Response) {
 /// The mock as a process, which can be killed.
 struct Process {
     child: Child,
-    address: SocketAddr,
+    port: Port,
 }
 
 impl Process {
-    fn start(address: SocketAddr) -> Self {
+    fn start() -> Self {
+        let port = Port::new();
+        Self { child: Self::listen(port.address), port }
+    }
+
+    fn listen(address: SocketAddr) -> Child {
         let child = Command::new(env!("CARGO_BIN_EXE_tfbridge"))
             .args(["mock", "--log", "error", "--listen", &address.to_string()])
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let process = Self { child, address };
         let limit = Instant::now() + Duration::from_secs(20);
         while std::net::TcpStream::connect(address).is_err() {
             assert!(Instant::now() < limit, "the mock does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
-        process
+        child
     }
 
-    fn start_anywhere() -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self::start(address)
+    /// Starts it where it was before.
+    fn start_again(&mut self) {
+        self.child = Self::listen(self.port.address);
     }
 
     /// Ends it with SIGKILL.
@@ -63,14 +68,14 @@ impl Drop for Process {
 }
 
 async fn bridge(processes: &[Process]) -> Bridge {
-    let backends = processes.iter().map(|process| Backend::at(process.address)).collect();
+    let backends = processes.iter().map(|process| Backend::at(process.port.address)).collect();
     Bridge::in_front_of_all(backends, |_| {}).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_backend_fails_no_request() {
     let _machine = load::MACHINE.lock().await;
-    let mut processes = [(); 3].map(|()| Process::start_anywhere());
+    let mut processes = [(); 3].map(|()| Process::start());
     let bridge = bridge(&processes).await;
     let load = tokio::spawn(load::run(bridge.address, 32, Duration::from_secs(3), PATH, BODY, is_right));
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -81,14 +86,14 @@ async fn a_killed_backend_fails_no_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_fails_no_request() {
     let _machine = load::MACHINE.lock().await;
-    let mut processes = [(); 3].map(|()| Process::start_anywhere());
+    let mut processes = [(); 3].map(|()| Process::start());
     let bridge = bridge(&processes).await;
     let load = tokio::spawn(load::run(bridge.address, 32, Duration::from_secs(5), PATH, BODY, is_right));
     for process in &mut processes {
         tokio::time::sleep(Duration::from_millis(700)).await;
         process.kill();
         tokio::time::sleep(Duration::from_millis(300)).await;
-        *process = Process::start(process.address);
+        process.start_again();
     }
     load.await.unwrap().assert_no_failures();
 }

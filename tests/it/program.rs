@@ -8,8 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
+use crate::port::Port;
 use crate::scripted::Scripted;
 
 /// The program while it runs.
@@ -18,6 +19,8 @@ pub struct Program {
     pub api: SocketAddr,
     /// Where its log goes.
     log: tempfile::NamedTempFile,
+    /// What keeps its port for it, unless it has chosen one.
+    _port: Option<Port>,
 }
 
 impl Program {
@@ -34,7 +37,7 @@ impl Program {
         let mut greeting = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
         let address = greeting.split_once("http://").unwrap().1.split_once(". In").unwrap().0;
-        Self { child, api: address.parse().unwrap(), log }
+        Self { child, api: address.parse().unwrap(), log, _port: None }
     }
 
     /// The bridge in front of a backend, with these flags.
@@ -44,8 +47,8 @@ impl Program {
 
     /// The same with these variables.
     pub async fn serve_with(backend: &Scripted, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        // A port that nobody else takes in the meantime.
-        let api = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let port = Port::new();
+        let api = port.address;
         let log = tempfile::NamedTempFile::new().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_tfbridge"))
             .args(["serve", "--admin-listen", "off", "--listen", &api.to_string()])
@@ -60,7 +63,7 @@ impl Program {
             assert!(start.elapsed() < Duration::from_secs(20), "it does not serve");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Self { child, api, log }
+        Self { child, api, log, _port: Some(port) }
     }
 
     /// Sends it a signal.

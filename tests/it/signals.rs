@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use crate::client::Client;
+use crate::port::Port;
 use crate::scripted::{Script, Scripted};
 
 const PATH: &str = "/v1/models/m:predict";
@@ -20,14 +20,14 @@ const PATH: &str = "/v1/models/m:predict";
 pub struct Program {
     child: Child,
     pub api: SocketAddr,
+    _port: Port,
 }
 
 impl Program {
     pub async fn start(config: &Path, backend: &Scripted) -> Self {
-        // A port that nobody else takes in the meantime.
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let port = Port::new();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tfbridge"))
-            .args(["serve", "--admin-listen", "off", "--listen", &port.to_string()])
+            .args(["serve", "--admin-listen", "off", "--listen", &port.address.to_string()])
             .args(["--backend", &backend.address.to_string(), "--config"])
             .arg(config)
             .stderr(Stdio::piped())
@@ -38,7 +38,7 @@ impl Program {
         while !lines.next_line().await.unwrap().expect("it has ended").contains("serving") {}
         // Nobody reads the rest, but somebody has to take it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, api: port }
+        Self { child, api: port.address, _port: port }
     }
 
     pub fn signal(&self, signal: Signal) {
