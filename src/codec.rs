@@ -58,6 +58,7 @@ pub mod protobuf;
 mod reader;
 mod rows;
 pub mod sample;
+mod short;
 mod shortest;
 pub mod signature;
 pub mod stream;

@@ -129,6 +129,15 @@ macro_rules! short_floats {
             type Store = Vec<u8>;
             const WIDTH: usize = 2;
 
+            fn fast(bytes: &[u8], at: usize) -> Option<Plain<impl AsRef<[u8]>>> {
+                const FORMAT: Format = $format;
+                number::float::<f64>(bytes, at).map(|plain| plain.map(|value| FORMAT.round(value).to_le_bytes()))
+            }
+
+            fn content(store: &mut Vec<u8>) -> Option<&mut Vec<u8>> {
+                Some(store)
+            }
+
             count_of_bytes!();
 
             fn read(reader: &mut Reader<'_>, store: &mut Vec<u8>) -> Result<(), Fault> {

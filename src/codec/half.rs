@@ -4,7 +4,7 @@
 //! float first would round twice.
 
 /// A 16-bit float format: one sign bit, then `EXPONENT_BITS`, then the rest of the fraction.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Format {
     exponent_bits: u32,
 }
@@ -62,17 +62,43 @@ impl Format {
         sign | (field + kept + u64::from(round_up)) as u16
     }
 
-    /// The value of the bits, exactly.
-    pub(crate) fn to_f64(self, bits: u16) -> f64 {
+    /// Whether the bits are neither an infinity nor a NaN.
+    #[inline(always)]
+    pub(crate) fn is_finite(self, bits: u16) -> bool {
+        bits & 0x7FFF < self.infinity()
+    }
+
+    /// The magnitude of a finite value: a whole number, and the power of two that it counts. That one is the gap
+    /// to the value above.
+    #[inline(always)]
+    pub(crate) fn parts(self, bits: u16) -> (u16, i32) {
         let fraction_bits = self.fraction_bits();
         let exponent = i32::from(bits >> fraction_bits & ((1 << self.exponent_bits) - 1));
-        let fraction = bits & ((1 << fraction_bits) - 1);
-        let magnitude = if exponent == (1 << self.exponent_bits) - 1 {
-            if fraction == 0 { f64::INFINITY } else { f64::NAN }
+        let hidden = u16::from(exponent > 0) << fraction_bits;
+        let scale = exponent.max(1) - self.bias() - fraction_bits.cast_signed();
+        (hidden | bits & ((1 << fraction_bits) - 1), scale)
+    }
+
+    /// The bit that the significands of all but subnormal values begin with.
+    #[inline(always)]
+    pub(crate) fn hidden(self) -> u16 {
+        1 << self.fraction_bits()
+    }
+
+    /// Whether the gap to the value below is only half as large as that to the one above.
+    pub(crate) fn is_power_of_two(self, bits: u16) -> bool {
+        bits & (self.hidden() - 1) == 0 && bits & 0x7FFF > self.hidden()
+    }
+
+    /// The value of the bits, exactly.
+    pub(crate) fn to_f64(self, bits: u16) -> f64 {
+        let magnitude = if self.is_finite(bits) {
+            let (significand, scale) = self.parts(bits);
+            f64::from(significand) * 2.0_f64.powi(scale)
+        } else if bits & 0x7FFF == self.infinity() {
+            f64::INFINITY
         } else {
-            let hidden = u16::from(exponent > 0) << fraction_bits;
-            let scale = exponent.max(1) - self.bias() - fraction_bits.cast_signed();
-            f64::from(hidden + fraction) * 2.0_f64.powi(scale)
+            f64::NAN
         };
         if bits >> 15 == 1 { -magnitude } else { magnitude }
     }

@@ -1,8 +1,8 @@
-//! Floats of 32 bits to their shortest decimals.
+//! Floats to their shortest decimals.
 //!
 //! Of all decimals that read back to the float this finds the shortest, and of those the
-//! nearest. The float is scaled to a whole number of seven to nine digits with a fraction; how
-//! far it is from the nearest multiple of ten decides whether a digit can go. All of that is
+//! nearest. The float is scaled to a whole number of units with a fraction, of seven to nine digits for one of
+//! 32 bits; how far it is from the nearest multiple of ten decides whether a digit can go. All of that is
 //! exact: floats very small or large, for which it would not be, are left to another printer,
 //! like those of which a neighbour is not as far away. No branch depends on the digits, since
 //! they are as random as the floats. A test prints and reads all floats there are.
@@ -20,10 +20,9 @@ const EXPONENTS: std::ops::Range<u32> = 110..150;
 
 /// What the floats of one exponent have in common.
 ///
-/// Their unit is the power of ten that goes into the gap between two of them once to ten times:
-/// in units, they have seven to nine digits.
+/// Their unit is the power of ten that goes into the gap between two of them once to ten times.
 #[derive(Clone, Copy)]
-struct Scale {
+pub(crate) struct Scale {
     /// The gap, in units with 32 bits behind the point.
     gap: u64,
     /// From here on the floats have a digit more.
@@ -34,29 +33,33 @@ struct Scale {
     exponents: [i32; 2],
 }
 
-const SCALES: [Scale; 40] = {
-    let mut scales = [Scale::of(0); 40];
-    let mut exponent = EXPONENTS.start;
-    while exponent < EXPONENTS.end {
-        scales[(exponent - EXPONENTS.start) as usize] = Scale::of(150 - exponent);
-        exponent += 1;
+const SCALES: [Scale; 40] = scales(24, 150 - EXPONENTS.start.cast_signed());
+
+/// The scales of floats whose significands of so many bits count in `2^-places`, and of those with larger exponents.
+pub(crate) const fn scales<const COUNT: usize>(bits: u32, mut places: i32) -> [Scale; COUNT] {
+    let mut scales = [Scale::of(bits, 0); COUNT];
+    let mut index = 0;
+    while index < COUNT {
+        scales[index] = Scale::of(bits, places);
+        (index, places) = (index + 1, places - 1);
     }
     scales
-};
+}
 
 impl Scale {
-    /// Of the floats whose significands of 24 bits count in `2^-places`.
+    /// Of the floats whose significands of so many bits count in `2^-places`: at most eight of 32 bits, at least
+    /// one of 2^46.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a gap is less than ten, with 32 bits behind the point"
     )]
-    const fn of(places: u32) -> Self {
+    const fn of(bits: u32, places: i32) -> Self {
         // The logarithm is exact in this range.
-        let power = (places * 1_262_611 + (1 << 22) - 1) >> 22;
+        let power = if places > 0 { (places * 1_262_611 + (1 << 22) - 1) >> 22 } else { 0 };
         // There are at most as many twos to divide by as the power of ten has.
-        let gap = ((10_u128.pow(power) << 32) >> places) as u64;
-        let smallest = (gap << 23 >> 32) as u32 / 10 * 10;
-        let (mut longer, mut factor, mut exponent) = (10_000_000, 100, 6 - power.cast_signed());
+        let gap = ((10_u128.pow(power.cast_unsigned()) << (32 + 8)) >> (places + 8)) as u64;
+        let smallest = (gap << (bits - 1) >> 32) as u32 / 10 * 10;
+        let (mut longer, mut factor, mut exponent) = (10, 100_000_000, -power);
         while longer <= smallest {
             longer *= 10;
             factor /= 10;
@@ -81,7 +84,7 @@ impl Decimal {
     pub(crate) const NONE: Self = Self { digits: 0, exponent: i32::MIN };
 }
 
-/// Finds the digits of a float.
+/// Finds the digits of a float of 32 bits.
 #[inline(always)]
 pub(crate) fn decimal(float: f32) -> Decimal {
     let bits = float.to_bits();
@@ -94,8 +97,14 @@ pub(crate) fn decimal(float: f32) -> Decimal {
     if fraction == 0 {
         return Decimal::NONE;
     }
+    scaled(fraction | 1 << 23, scale)
+}
+
+/// Finds the digits of a float whose neighbours are equally far away, unless one has to know more than that.
+#[inline(always)]
+pub(crate) fn scaled(significand: u32, scale: &Scale) -> Decimal {
     // In units, with 32 bits behind the point.
-    let scaled = u64::from(fraction | 1 << 23) * scale.gap;
+    let scaled = u64::from(significand) * scale.gap;
     let tens = ((scaled + (5 << 32)) >> 32) as u32 / 10 * 10;
     let distance = scaled.wrapping_sub(u64::from(tens) << 32).cast_signed().unsigned_abs();
     let half_gap = scale.gap / 2;
@@ -110,12 +119,12 @@ pub(crate) fn decimal(float: f32) -> Decimal {
     Decimal { digits: digits * scale.factors[is_longer], exponent: scale.exponents[is_longer] }
 }
 
-/// Writes a float in its digits and returns the length of the text, or `None` if it is left to
-/// others.
+/// Writes a float of this sign in its digits and returns the length of the text, or `None` if it is left
+/// to others.
 #[inline(always)]
-pub(crate) fn write(float: f32, decimal: Decimal, room: &mut [u8; ROOM]) -> Option<usize> {
+pub(crate) fn write(is_negative: bool, decimal: Decimal, room: &mut [u8; ROOM]) -> Option<usize> {
     let Decimal { digits, exponent } = decimal;
-    let sign = (float.to_bits() >> 31) as usize;
+    let sign = usize::from(is_negative);
     let (first, rest) = digits_of(digits);
     // Counted from this end, since the bit scan from the other one is slow.
     let significant = 9 - rest.trailing_zeros() as usize / 8;
@@ -168,7 +177,7 @@ mod tests {
     /// Compares a float's text with another printer's; false if it is left to that one.
     fn check(float: f32) -> bool {
         let mut room = [b'x'; ROOM];
-        let Some(length) = write(float, decimal(float), &mut room) else { return false };
+        let Some(length) = write(float.is_sign_negative(), decimal(float), &mut room) else { return false };
         let text = std::str::from_utf8(&room[..length]).unwrap();
         assert_eq!(text, zmij::Buffer::new().format_finite(float));
         true

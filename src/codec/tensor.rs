@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::dtype;
 use super::half::{self, Format};
+use super::short::Short;
 use super::writer::{self, NanStyle, Number};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::{DataType, TensorProto};
@@ -241,13 +242,7 @@ fn numbers<T: Number + 'static, const WIDTH: usize>(
 }
 
 fn short_floats(content: &[u8], format: Format, nan: NanStyle) -> Write<'_> {
-    let (chunks, _) = content.as_chunks::<2>();
-    Box::new(move |range, out| {
-        let chunks = chunks.get(range).unwrap_or_default();
-        join(chunks.iter(), out, |chunk, out| {
-            writer::write_short_float(u16::from_le_bytes(*chunk), format, out, nan)
-        })
-    })
+    numbers(content, move |bytes| Short { bits: u16::from_le_bytes(bytes), format }, nan)
 }
 
 /// Pairs of a real and an imaginary part, each pair a list.
@@ -272,11 +267,12 @@ fn typed<'a>(
 ) -> Result<Elements<'a>> {
     let short = |values: Repeated<'a, i32>, format: Format| -> Elements<'a> {
         let write: Write<'a> = Box::new(move |range, out| {
-            join(range, out, |index, out| {
+            let shorts = range.map(|index| {
                 // The bits travel in the low half of an int32.
                 let [low, high, ..] = values.get(index).to_le_bytes();
-                writer::write_short_float(u16::from_le_bytes([low, high]), format, out, nan)
-            })
+                Short { bits: u16::from_le_bytes([low, high]), format }
+            });
+            join_numbers(shorts, out, nan)
         });
         Elements { write, repeats: values.repeats }
     };

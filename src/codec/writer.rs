@@ -3,7 +3,6 @@
 //! Floats are written in the shortest form that reads back to the same value of their width
 //! and always look like floats; the text is valid UTF-8 whatever the strings hold.
 
-use super::half::Format;
 use super::shortest::{self, Decimal, ROOM};
 use crate::error::{Error, Result};
 
@@ -51,61 +50,106 @@ integers! { i8 i16 i32 i64 u8 u16 u32 u64 }
 
 impl Number for f32 {
     fn write(self, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
-        if self.is_finite() {
-            out.extend_from_slice(zmij::Buffer::new().format_finite(self).as_bytes());
-            return Ok(());
-        }
-        write_non_finite(f64::from(self), out, nan)
+        write_float(self, out, nan)
     }
 
-    /// Finds the digits of some floats before it writes their texts: how long a float takes is
-    /// how long its steps wait for each other, and the processor looks only so far ahead for
-    /// another float to work on meanwhile.
-    fn write_all(mut numbers: impl Iterator<Item = Self>, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
-        let mut batch = [(0.0, Decimal::NONE); BATCH];
-        loop {
-            let mut count = 0;
-            for (place, number) in batch.iter_mut().zip(&mut numbers) {
-                *place = (number, shortest::decimal(number));
-                count += 1;
-            }
-            // Room for all of them, in which a text is a few stores of fixed size.
-            let mark = out.len();
-            out.resize(mark + count * (ROOM + 1), 0);
-            let mut used = mark;
-            for &(number, decimal) in batch.iter().take(count) {
-                let room = out.get_mut(used..used + ROOM).and_then(<[u8]>::first_chunk_mut);
-                used += match room.and_then(|room| shortest::write(number, decimal, room)) {
-                    Some(length) => length,
-                    None => write_other(number, &mut out[used..], nan)?,
-                };
-                out[used] = b',';
-                used += 1;
-            }
-            out.truncate(used);
-            if count < BATCH {
-                return Ok(());
-            }
-        }
+    fn write_all(numbers: impl Iterator<Item = Self>, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+        write_floats(numbers, out, nan)
+    }
+}
+
+/// A number whose digits are found apart from writing them.
+pub(crate) trait Float: Copy + Default + Into<f64> {
+    /// Its digits, or `NONE` if its text has to be found otherwise.
+    fn decimal(self) -> Decimal;
+
+    fn is_negative(self) -> bool;
+
+    /// Its text, if it is finite.
+    fn text(self, buffer: &mut zmij::Buffer) -> Option<&str>;
+}
+
+impl Float for f32 {
+    #[inline(always)]
+    fn decimal(self) -> Decimal {
+        shortest::decimal(self)
+    }
+
+    #[inline(always)]
+    fn is_negative(self) -> bool {
+        self.is_sign_negative()
+    }
+
+    #[inline(always)]
+    fn text(self, buffer: &mut zmij::Buffer) -> Option<&str> {
+        self.is_finite().then(|| buffer.format_finite(self))
     }
 }
 
 /// How many floats are written together.
 pub(crate) const BATCH: usize = 32;
 
+/// Writes floats with a comma behind each.
+///
+/// It finds the digits of some floats before it writes their texts: how long a float takes is
+/// how long its steps wait for each other, and the processor looks only so far ahead for
+/// another float to work on meanwhile.
+#[inline(always)]
+pub(crate) fn write_floats<T: Float>(
+    mut numbers: impl Iterator<Item = T>,
+    out: &mut Vec<u8>,
+    nan: NanStyle,
+) -> Result<()> {
+    let mut batch = [(T::default(), Decimal::NONE); BATCH];
+    loop {
+        let mut count = 0;
+        for (place, number) in batch.iter_mut().zip(&mut numbers) {
+            *place = (number, number.decimal());
+            count += 1;
+        }
+        // Room for all of them, in which a text is a few stores of fixed size.
+        let mark = out.len();
+        out.resize(mark + count * (ROOM + 1), 0);
+        let mut used = mark;
+        for &(number, decimal) in batch.iter().take(count) {
+            let room = out.get_mut(used..used + ROOM).and_then(<[u8]>::first_chunk_mut);
+            used += match room.and_then(|room| shortest::write(number.is_negative(), decimal, room)) {
+                Some(length) => length,
+                None => write_other(number, &mut out[used..], nan)?,
+            };
+            out[used] = b',';
+            used += 1;
+        }
+        out.truncate(used);
+        if count < BATCH {
+            return Ok(());
+        }
+    }
+}
+
 /// Writes a float that is left to others at the start of `room`: the length of its text.
 #[inline(never)]
-fn write_other(number: f32, room: &mut [u8], nan: NanStyle) -> Result<usize> {
+fn write_other(number: impl Float, room: &mut [u8], nan: NanStyle) -> Result<usize> {
     let mut buffer = zmij::Buffer::new();
     let mut other = Vec::new();
-    let text = if number.is_finite() {
-        buffer.format_finite(number).as_bytes()
+    let text = if let Some(text) = number.text(&mut buffer) {
+        text.as_bytes()
     } else {
         write_non_finite(number.into(), &mut other, nan)?;
         &other
     };
     room[..text.len()].copy_from_slice(text);
     Ok(text.len())
+}
+
+/// Writes one float.
+#[inline]
+pub(crate) fn write_float(number: impl Float, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
+    match number.text(&mut zmij::Buffer::new()) {
+        Some(text) => out.extend_from_slice(text.as_bytes()),
+        None => write_non_finite(number.into(), out, nan)?,
+    }
+    Ok(())
 }
 
 impl Number for f64 {
@@ -151,23 +195,6 @@ fn write_non_finite(value: f64, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> 
         }
     }
     Ok(())
-}
-
-/// Writes a 16-bit float in the fewest digits that read back to the same bits.
-pub(crate) fn write_short_float(bits: u16, format: Format, out: &mut Vec<u8>, nan: NanStyle) -> Result<()> {
-    let value = format.to_f64(bits);
-    if !value.is_finite() {
-        return write_non_finite(value, out, nan);
-    }
-    // Five significant digits tell all values of either format apart.
-    for precision in 0..5 {
-        let text = format!("{value:.precision$e}");
-        let Ok(shorter) = text.parse::<f64>() else { break };
-        if format.round(shorter) == bits {
-            return shorter.write(out, nan);
-        }
-    }
-    value.write(out, nan)
 }
 
 /// Writes a JSON string. Bytes that are not UTF-8 become replacement characters.

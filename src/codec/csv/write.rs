@@ -8,7 +8,8 @@ use super::MOST_COLUMNS;
 use crate::codec::dense::{Dense, Elements};
 use crate::codec::dtype;
 use crate::codec::half::{self, Format};
-use crate::codec::writer::{NanStyle, Number, write_short_float};
+use crate::codec::short::Short;
+use crate::codec::writer::{NanStyle, Number};
 use crate::error::{Error, Result};
 use crate::proto::tensorflow::{DataType, TensorProto};
 
@@ -132,10 +133,7 @@ fn number<T: Number, const WIDTH: usize>(
 }
 
 fn short(content: &[u8], index: usize, format: Format, out: &mut Vec<u8>) -> Result<()> {
-    let (chunks, _) = content.as_chunks::<2>();
-    let write =
-        |chunk: &[u8; 2]| write_short_float(u16::from_le_bytes(*chunk), format, out, NanStyle::Literal);
-    chunks.get(index).map_or(Ok(()), write)
+    number(content, index, |bytes| Short { bits: u16::from_le_bytes(bytes), format }, out)
 }
 
 /// A string, in quotes if it would be read as another one without. An empty one has them, since an empty line
