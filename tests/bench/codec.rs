@@ -9,6 +9,7 @@
 //! image as an array of NumPy, to the pieces of the message, beside a copy of its bytes. `arrow` is the
 //! same as a stream of Arrow and `table` one of the rows of d, there and back, beside arrow-rs with a batch of its
 //! own, which leaves strings where they lie while each is one of its own in a message, and a copy of the bytes.
+//! `half` is a reply as that of h in 16-bit floats, beside serde's of the same values in 32 bits.
 //! Letters as arguments choose payloads; `--quick` takes few rounds, as a test that it runs.
 
 #![allow(

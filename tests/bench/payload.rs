@@ -14,7 +14,7 @@ use tfbridge::proto::tensorflow::{DataType, TensorProto, TensorShapeProto};
 pub const DECODE: [&str; 8] = ["a", "b", "c", "c17", "cu8", "d", "e", "f"];
 
 /// The letters of the reply payloads.
-pub const ENCODE: [&str; 3] = ["g", "h", "i"];
+pub const ENCODE: [&str; 4] = ["g", "h", "i", "half"];
 
 /// A request.
 pub struct Decode {
@@ -223,12 +223,17 @@ pub fn encode(letter: &'static str) -> Encode {
     let (shape, floats): (Vec<usize>, Vec<f32>) = match letter {
         "g" => (vec![32, 1000], (0..32).flat_map(|_| softmax(&mut random)).collect()),
         "h" => (vec![1, 2048], (0..2048).map(|_| random.normal() as f32).collect()),
+        "half" => (vec![1, 2048], (0..2048).map(|_| half(&mut random)).collect()),
         _ => (vec![64, 128, 768], (0..64 * 128 * 768).map(|_| random.normal() as f32).collect()),
     };
     let dim = shape.iter().map(|&size| Dim { size: size as i64, ..Dim::default() }).collect();
-    let content: Vec<u8> = floats.iter().flat_map(|float| float.to_le_bytes()).collect();
+    let (dtype, content): (_, Vec<u8>) = if letter == "half" {
+        (DataType::DtHalf, floats.iter().flat_map(|float| half_bits(*float).to_le_bytes()).collect())
+    } else {
+        (DataType::DtFloat, floats.iter().flat_map(|float| float.to_le_bytes()).collect())
+    };
     let tensor = TensorProto {
-        dtype: DataType::DtFloat.into(),
+        dtype: dtype.into(),
         tensor_shape: Some(TensorShapeProto { dim, unknown_rank: false }),
         tensor_content: content.into(),
         ..TensorProto::default()
@@ -252,6 +257,20 @@ pub fn encode(letter: &'static str) -> Encode {
     };
     let value = Box::new(move || drop(black_box(serde_json::to_vec(&value).expect("floats can be written"))));
     Encode { letter, tensor, rows, value }
+}
+
+/// A float between 1/64 and 4 of as many bits as a half has.
+fn half(random: &mut Random) -> f32 {
+    let bits = random.next();
+    let (sign, exponent, fraction) =
+        (bits as u32 & 1, 121 + (bits >> 1) as u32 % 8, (bits >> 8) as u32 % 1024);
+    f32::from_bits(sign << 31 | exponent << 23 | fraction << 13)
+}
+
+/// Such a float as a half.
+fn half_bits(float: f32) -> u16 {
+    let bits = float.to_bits();
+    (bits >> 16 & 0x8000) as u16 | ((bits >> 13 & 0x3_FFFF) - ((127 - 15) << 10)) as u16
 }
 
 /// A row of 1000 probabilities.
