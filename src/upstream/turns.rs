@@ -142,6 +142,20 @@ fn write_vectored<W: AsyncWrite + ?Sized>(
     context: &mut Context<'_>,
     pieces: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
+    // Nearly all messages are for one turn as a whole.
+    if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= TURN {
+        return socket.poll_write_vectored(context, pieces);
+    }
+    write_part(socket, context, pieces)
+}
+
+/// Writes as much of these pieces as a turn has.
+#[inline(never)]
+fn write_part<W: AsyncWrite + ?Sized>(
+    socket: Pin<&mut W>,
+    context: &mut Context<'_>,
+    pieces: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
     // The last of them may be for this turn in part: what begins a message goes with it, and wakes nobody alone.
     let mut turn = [IoSlice::new(&[]); MOST_PIECES];
     let (mut count, mut left) = (0, TURN);
@@ -218,9 +232,15 @@ mod tests {
         let pieces = [IoSlice::new(&[]), IoSlice::new(&head), IoSlice::new(&body)];
         assert_eq!(socket.write_vectored(&pieces).await.unwrap(), TURN);
         assert_eq!(socket.write_vectored(&[IoSlice::new(&head); 3]).await.unwrap(), 3 * head.len());
-        let many = vec![IoSlice::new(&head); 2 * MOST_PIECES];
+        let mut many = vec![IoSlice::new(&head); MOST_PIECES];
         assert_eq!(socket.write_vectored(&many).await.unwrap(), MOST_PIECES * head.len());
-        assert_eq!(socket.socket.0, [TURN, 3 * head.len(), MOST_PIECES * head.len()]);
+        // Of those that are too much for a turn so many are written at once.
+        many.push(IoSlice::new(&body));
+        assert_eq!(socket.write_vectored(&many).await.unwrap(), MOST_PIECES * head.len());
+        assert_eq!(
+            socket.socket.0,
+            [TURN, 3 * head.len(), MOST_PIECES * head.len(), MOST_PIECES * head.len()]
+        );
     }
 
     #[tokio::test]
