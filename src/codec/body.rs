@@ -18,6 +18,7 @@ use super::top_k;
 use super::writer::NanStyle;
 use super::{arrow, csv, multipart, npy, npz, octets, protobuf};
 use crate::error::{Error, Result};
+use crate::proto::tensorflow::DataType;
 use crate::proto::tensorflow::serving::PredictResponse;
 
 /// What a body says.
@@ -172,7 +173,7 @@ pub fn decode(
     let given = Given { agreement, body, signatures, limits: &rules.limits };
     let mut decoded = match agreement.request {
         // `curl --data-binary @cat.jpg` calls it a form.
-        MediaType::Json if image::is_picture(body) => decode_file(&given)?,
+        MediaType::Json if image::is_picture(body) || npy::is_array(body) => decode_file(&given)?,
         MediaType::Json => return decode_json(agreement, body, signatures, rules, stream),
         MediaType::Csv => csv::decode(&given)?,
         MediaType::Lines => decode_lines(&given)?,
@@ -200,12 +201,22 @@ pub fn decode(
     Ok(decoded)
 }
 
-/// The pixels of a picture, or the bytes of whatever it is.
+/// The pixels of a picture and the elements of an array for an input of numbers, else the bytes of whatever it is.
 fn decode_file(given: &Given<'_>) -> Result<Decoded> {
-    match image::decode(given)? {
-        Some(decoded) => Ok(decoded),
-        None => octets::decode(given),
+    if let Some(decoded) = image::decode(given)? {
+        return Ok(decoded);
     }
+    let Given { agreement, body, signatures, .. } = *given;
+    let is_array = npy::is_array(body)
+        && match signatures {
+            Some(signatures) => {
+                let (_, signature) = signature(agreement, signatures)?;
+                only_input(agreement, signature)?.dtype != DataType::DtString
+            }
+            // An array says itself what its elements are.
+            None => true,
+        };
+    if is_array { npy::decode(given) } else { octets::decode(given) }
 }
 
 fn decode_json(
@@ -322,6 +333,9 @@ pub(super) fn check_inputs(inputs: &Inputs, signature: &Signature) -> Result<()>
 #[must_use]
 pub fn memory(agreement: &Agreement, body: &[u8], signatures: Option<&Signatures>) -> usize {
     match agreement.request {
+        MediaType::Octets | MediaType::Json if npy::is_array(body) => {
+            npy::room(body, body.len(), signatures.map_or(0, Signatures::widest_number))
+        }
         MediaType::Octets | MediaType::Image => image::memory(agreement, body, signatures),
         MediaType::Json if image::is_picture(body) => image::memory(agreement, body, signatures),
         _ => 0,

@@ -115,12 +115,12 @@ fn untold(parts: &[Part], limits: &Limits) -> Result<TensorProto> {
 }
 
 /// Whether a part is an array: `curl` calls every file a stream of octets, and the `requests` of Python leave the
-/// type out. No text of a number begins as an array does.
+/// type out.
 fn is_array(part: &Part, is_string: bool) -> bool {
     match part.media_type() {
         Some(MediaType::Npy) => true,
-        Some(MediaType::Octets) => !is_string && part.content.starts_with(npy::MAGIC),
-        _ => !is_string && part.is_plain() && part.content.starts_with(npy::MAGIC),
+        Some(MediaType::Octets) => !is_string && npy::is_array(&part.content),
+        _ => !is_string && part.is_plain() && npy::is_array(&part.content),
     }
 }
 

@@ -25,6 +25,11 @@ pub(super) use padding::padding;
 /// The most bytes that strings of different lengths are filled up with.
 const MAX_PADDING: usize = 1 << 28;
 
+/// Whether bytes begin as an array does, and so as no JSON and no text of a number.
+pub(super) fn is_array(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
 /// Makes a body that is an array the tensor of the one input.
 ///
 /// # Errors

@@ -239,6 +239,37 @@ async fn arrays_of_other_dtypes_are_converted() {
     assert!(response.error().starts_with("x[1]: 1"), "{response:?}");
 }
 
+/// `curl --data-binary @x.npy` calls a file a form, other clients leave the type out or call everything bytes.
+#[tokio::test]
+async fn arrays_are_known_by_how_they_begin() {
+    let bridge = Bridge::start(models()).await;
+    let mut client = bridge.connect().await;
+    let tensor = TensorProto {
+        dtype: DataType::DtDouble.into(),
+        tensor_shape: Some(shape(&[2])),
+        double_val: vec![1.0, 5.0],
+        ..TensorProto::default()
+    };
+    let body = body_of("application/x-npy", &tensor, "");
+    let types = ["application/octet-stream", "application/x-www-form-urlencoded", "application/json"];
+    for content_type in types.map(Some).into_iter().chain([None]) {
+        let headers: Vec<_> = content_type.map(|name| ("Content-Type", name)).into_iter().collect();
+        let response = client.request("POST", "/v1/models/half_plus_two:predict", &headers, &body).await;
+        assert_eq!((response.status, response.text()), (200, "{\"outputs\":[2.5,4.5]}"), "{content_type:?}");
+        assert_eq!(response.headers["content-type"], "application/json");
+        let broken = &body[..body.len() - 1];
+        let response = client.request("POST", "/v1/models/half_plus_two:predict", &headers, broken).await;
+        assert_eq!(response.status, 400, "{content_type:?}");
+        assert!(response.error().starts_with("x: "), "{content_type:?}: {}", response.text());
+        // An input of strings takes any bytes.
+        let path = "/v1/models/echo:predict?signature_name=string";
+        let accept = [("Accept", "application/x-npy")];
+        let headers: Vec<_> = headers.into_iter().chain(accept).collect();
+        let response = client.request("POST", path, &headers, &body).await;
+        assert_eq!((response.status, response.body.ends_with(&body)), (200, true), "{content_type:?}");
+    }
+}
+
 #[tokio::test]
 async fn messages_are_passed_to_the_model_of_the_path() {
     let bridge = Bridge::start(models()).await;
