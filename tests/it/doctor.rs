@@ -196,6 +196,11 @@ async fn what_is_no_model_server_is_told() {
             // Whoever has seen enough may be gone.
             let _ = stream.read(&mut bytes).await;
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+            // What is left unread would reset the connection, and the answer be lost with it.
+            tokio::spawn(async move {
+                let _ = stream.shutdown().await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            });
         }
     });
     check_fails(&["--backend", &address], "protocol", &["HTTP/1.1", "no gRPC port", "8500", "--server"])
