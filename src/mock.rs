@@ -67,6 +67,7 @@ pub use models::Models;
 
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 
@@ -74,6 +75,7 @@ use crate::error::{Error, Result};
 use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
 use crate::upstream::turns::Turns;
+use faults::Arrival;
 
 /// The message limit of TensorFlow Serving, in both directions.
 const LARGEST_MESSAGE: usize = (1 << 31) - 1;
@@ -121,7 +123,7 @@ pub async fn router(double: impl Into<Double>) -> Router {
         .max_frame_size(FRAME)
         // The real server bounds streams by its threads alone.
         .max_concurrent_streams(u32::MAX)
-        .add_service(prediction)
+        .add_service(InterceptedService::new(prediction, Arrival::note))
         .add_service(model)
         .add_service(health)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
-use super::faults::{Faults, Injector};
+use super::faults::{Arrival, Faults, Injector};
 use super::load::{self, Loaded, Options};
 use super::models::Models;
 use super::recording::Recording;
@@ -154,7 +154,7 @@ impl Double {
         let rules = self.rules.get(request.get_ref().model());
         if C::RUNS {
             let faults = rules.map_or(self.faults.as_ref(), |rules| &rules.faults);
-            faults.before_call(request.metadata()).await?;
+            faults.before_call(request.metadata(), Arrival::of(&request)).await?;
         }
         match &self.source {
             Source::Server(recorder) => return recorder.pass(request).await,

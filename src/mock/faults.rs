@@ -7,8 +7,9 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use super::answer::mix;
 use crate::error::code_name;
@@ -100,6 +101,24 @@ pub(super) struct Injector {
     calls: AtomicU64,
 }
 
+/// When the head of a call came in, from where the transport counts its time, too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival(Instant);
+
+impl Arrival {
+    /// Notes it on a call that has just come in.
+    #[expect(clippy::unnecessary_wraps, reason = "an interceptor may fail")]
+    pub(super) fn note(mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.extensions_mut().insert(Self(Instant::now()));
+        Ok(request)
+    }
+
+    /// That of a call, or now where nobody has noted it.
+    pub(super) fn of<T>(request: &Request<T>) -> Self {
+        request.extensions().get().copied().unwrap_or_else(|| Self(Instant::now()))
+    }
+}
+
 /// A call that would go on beyond its deadline ends this much before it, or else the transport would end it
 /// with a status of its own.
 const MARGIN: Duration = Duration::from_millis(5);
@@ -110,7 +129,7 @@ impl Injector {
     }
 
     /// Waits, and then fails or not. It never goes on beyond the time that a client allows.
-    pub(super) async fn before_call(&self, metadata: &MetadataMap) -> Result<(), Status> {
+    pub(super) async fn before_call(&self, metadata: &MetadataMap, arrival: Arrival) -> Result<(), Status> {
         if self.faults == Faults::default() {
             return Ok(());
         }
@@ -118,7 +137,8 @@ impl Injector {
         let allowed = timeout(metadata).map(|timeout| timeout.saturating_sub(MARGIN.min(timeout / 4)));
         match allowed {
             Some(allowed) if allowed < delay => {
-                tokio::time::sleep(allowed).await;
+                // A large message may have taken some of it to arrive, and a busy machine.
+                tokio::time::sleep_until(arrival.0 + allowed).await;
                 return Err(Status::deadline_exceeded("Deadline Exceeded"));
             }
             _ if !delay.is_zero() => tokio::time::sleep(delay).await,
@@ -170,9 +190,11 @@ fn timeout(metadata: &MetadataMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
+
+    fn now() -> Arrival {
+        Arrival(Instant::now())
+    }
 
     fn faults(delay: Option<&str>, fail: f64) -> Faults {
         let delay = delay.map(|text| text.parse().unwrap());
@@ -219,7 +241,7 @@ mod tests {
         let mut delays = Vec::new();
         for _ in 0..100 {
             let start = Instant::now();
-            injector.before_call(&metadata).await.unwrap();
+            injector.before_call(&metadata, now()).await.unwrap();
             delays.push(start.elapsed().as_millis());
         }
         assert!(delays.iter().all(|delay| (10..=51).contains(delay)), "{delays:?}");
@@ -229,10 +251,16 @@ mod tests {
         for (header, most) in [("100m", 100), ("2S", 2000), ("1m", 1), ("300000u", 300)] {
             metadata.insert("grpc-timeout", header.parse().unwrap());
             let start = Instant::now();
-            let status = injector.before_call(&metadata).await.unwrap_err();
+            let status = injector.before_call(&metadata, now()).await.unwrap_err();
             assert_eq!(status.code(), Code::DeadlineExceeded);
             assert!(start.elapsed().as_millis() <= most, "{header}");
         }
+        // What it took until the call was read counts.
+        metadata.insert("grpc-timeout", "100m".parse().unwrap());
+        let (start, arrival) = (Instant::now(), now());
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        injector.before_call(&metadata, arrival).await.unwrap_err();
+        assert!(start.elapsed().as_millis() < 100, "{:?}", start.elapsed());
         for header in ["", "m", "1", "123456789S", "1é"] {
             if let Ok(value) = header.parse() {
                 metadata.insert("grpc-timeout", value);
@@ -244,8 +272,8 @@ mod tests {
     #[tokio::test]
     async fn failures_have_the_code_that_was_asked_for() {
         let injector = Injector::new(faults(None, 1.0), 1);
-        let status = injector.before_call(&MetadataMap::new()).await.unwrap_err();
+        let status = injector.before_call(&MetadataMap::new(), now()).await.unwrap_err();
         assert_eq!(status.code(), Code::Aborted);
-        assert!(Injector::default().before_call(&MetadataMap::new()).await.is_ok());
+        assert!(Injector::default().before_call(&MetadataMap::new(), now()).await.is_ok());
     }
 }
